@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title Escrow for quantum jobs
+/// @notice Holds the money and the state of every job. A wallet locks a budget under fixed terms, one oracle
+/// runs the circuit and delivers a sealed result, and money moves only as the job's state allows.
+/// @dev Immutable: no owner, no proxy, no pause. A job occupies one storage slot; its terms travel in
+/// {JobCreated} and come back as calldata in every later call, checked against the stored hash.
+/// Value leaves only through {withdraw}. Every state has an exit that anyone can take after a known time.
+interface IJobEscrow {
+    // ------------------------------------------------------------------------------------------- types
+
+    /// @notice Every state of a job, on chain and off.
+    /// @dev Stored on chain: Created, Accepted, Completed, Disputed and the five terminal states Settled, Rejected,
+    /// Expired, Failed, Cancelled. Simulated to Running are progress reports and Validated is a verdict: events only.
+    enum State {
+        None,
+        Created,
+        Accepted,
+        Simulated,
+        Approved,
+        Submitted,
+        Queued,
+        Running,
+        Completed,
+        Validated,
+        Settled,
+        Rejected,
+        Expired,
+        Failed,
+        Cancelled,
+        Disputed
+    }
+
+    /// @notice How much a result was verified, never more than that.
+    /// @dev Unverified: the requester trusted the oracle it addressed. Unchallenged: nobody objected in the challenge
+    /// period. Statistical, Replayed, Canary, Agreed: a validator signed for it with that method. Ruled: an arbiter
+    /// decided.
+    enum Tier {
+        Unverified,
+        Unchallenged,
+        Statistical,
+        Replayed,
+        Canary,
+        Agreed,
+        Ruled
+    }
+
+    /// @notice What a validator did before signing; maps to the {Tier} of the same name.
+    enum Method {
+        Statistical,
+        Replayed,
+        Canary,
+        Agreed
+    }
+
+    /// @notice Who put a delivered job before its arbiter.
+    enum Party {
+        Nobody,
+        Requester,
+        Oracle
+    }
+
+    /// @notice The conditions of a job, fixed at creation.
+    /// @param requester owns the result; may cancel before acceptance and dispute after delivery
+    /// @param payer funded the job; every refund and slashed bond goes here
+    /// @param oracle the only account that may run the job; zero means whoever accepts first
+    /// @param validator the account (or ERC-1271 contract) whose verdict counts; zero means none
+    /// @param arbiter the account that rules on a dispute; zero means none
+    /// @param token the ERC-20 the budget is in; zero means the native currency
+    /// @param budget the cap locked at creation, in the token's smallest unit
+    /// @param validatorFee part of the budget credited to a validator that gives a verdict
+    /// @param bond native currency (wei) the oracle locks in the registry on accepting
+    /// @param acceptBy last second (Unix time) at which the job can be accepted, or delivered without acceptance
+    /// @param deliverBy last second (Unix time) at which an accepted job can be delivered
+    /// @param challengePeriod seconds between delivery and settlement in which a verdict or dispute can come
+    /// @param spec sha-256 digest of the job specification, a raw IPFS block
+    /// @param sealTo the requester's X25519 public key for this job
+    struct Terms {
+        address requester;
+        address payer;
+        address oracle;
+        address validator;
+        address arbiter;
+        address token;
+        uint96 budget;
+        uint96 validatorFee;
+        uint96 bond;
+        uint32 acceptBy;
+        uint32 deliverBy;
+        uint32 challengePeriod;
+        bytes32 spec;
+        bytes32 sealTo;
+    }
+
+    /// @notice A validator's signed verdict on one delivered result.
+    /// @param accepted whether the result passed
+    /// @param method what was done to find out
+    /// @param distance the method's distance figure in millionths (0 where it has none)
+    /// @param report sha-256 digest of the validation report
+    /// @param signature EIP-712 signature by the validator over {ATTESTATION_TYPEHASH}: 65 bytes, or what an
+    /// ERC-1271 validator contract accepts
+    struct Attestation {
+        bool accepted;
+        Method method;
+        uint32 distance;
+        bytes32 report;
+        bytes signature;
+    }
+
+    // ------------------------------------------------------------------------------------------ events
+
+    /// @notice A budget was locked under these terms. The only place the terms are published.
+    event JobCreated(uint256 indexed jobId, address indexed requester, address indexed oracle, Terms terms);
+
+    /// @notice A job moved to `state`, or `actor` reports that it did.
+    /// @dev Emitted for Accepted, Rejected (by the oracle), Failed, Cancelled, Expired, Disputed, and by {report} for
+    /// Simulated to Running. A report is only as good as its actor: readers keep those whose actor is the job's
+    /// oracle. `evidence` is the reason for Rejected and Failed, a digest for the rest, or zero.
+    event JobStateChanged(uint256 indexed jobId, State indexed state, address indexed actor, bytes32 evidence);
+
+    /// @notice The oracle posted the digest of a sealed result and what it asks for it.
+    /// @dev `state` is Completed if a challenge period started, and Settled if the delivery settled at once: then
+    /// the oracle was credited `charge`, the validator its fee if `tier` is an attested one, and the payer the rest.
+    event JobDelivered(
+        uint256 indexed jobId,
+        address indexed oracle,
+        bytes32 result,
+        uint96 charge,
+        State state,
+        Tier tier
+    );
+
+    /// @notice The job's validator judged the delivered result (state Validated).
+    event JobValidated(
+        uint256 indexed jobId,
+        address indexed validator,
+        bool accepted,
+        Method method,
+        uint32 distance,
+        bytes32 report
+    );
+
+    /// @notice A job that did not settle on delivery ended. `state` is Settled or Rejected; the payer was credited
+    /// budget - toOracle - toValidator in the job's token, and `slashed` wei of the oracle's bond.
+    /// @dev After a ruling on a dispute, the disputer's own bond splits the same way: `slashed` to the side that
+    /// disputed for the requester (the requester itself, or the payer if the oracle disputed), the rest to the oracle.
+    event JobSettled(
+        uint256 indexed jobId,
+        State state,
+        Tier tier,
+        uint96 toOracle,
+        uint96 toValidator,
+        uint96 slashed
+    );
+
+    /// @notice `account` took `amount` of `token` (zero: native) out to `to`.
+    event Withdrawn(address indexed account, address indexed token, address to, uint256 amount);
+
+    // ------------------------------------------------------------------------------------------ errors
+
+    /// @notice `account` may not make this call on this job.
+    error NotAllowed(uint256 jobId, address account);
+    /// @notice The terms given are not the ones the job was created (or accepted) with.
+    error TermsMismatch(uint256 jobId);
+    /// @notice The job is in a state that does not allow this call.
+    error WrongState(uint256 jobId, State state);
+    /// @notice The call comes after the job's `deadline`.
+    error TooLate(uint256 jobId, uint256 deadline);
+    /// @notice The call comes before the job's `deadline` has passed.
+    error TooEarly(uint256 jobId, uint256 deadline);
+    /// @notice The terms make no sense; `field` names the one at fault.
+    error InvalidTerms(bytes32 field);
+    /// @notice The native currency sent is not the amount asked for.
+    error WrongValue(uint256 sent, uint256 expected);
+    /// @notice The token moved another amount than asked (fee-on-transfer and rebasing tokens are refused).
+    error InexactTransfer(address token, uint256 received, uint256 expected);
+    /// @notice The charge exceeds what the terms allow.
+    error ChargeTooHigh(uint256 jobId, uint256 charge, uint256 cap);
+    /// @notice A delivery without a result digest.
+    error EmptyResult(uint256 jobId);
+    /// @notice The attestation's signature is not the validator's over this job, terms and result.
+    error InvalidAttestation(uint256 jobId);
+    /// @notice A delivery carries an attestation that rejects it.
+    error RejectingAttestation(uint256 jobId);
+    /// @notice The result has its verdict already.
+    error AlreadyJudged(uint256 jobId);
+    /// @notice The oracle's share of the charge exceeds 10 000 basis points.
+    error ShareTooHigh(uint256 share);
+    /// @notice Batched arguments differ in length.
+    error LengthMismatch();
+    /// @notice There is nothing to withdraw.
+    error NothingToWithdraw(address account, address token);
+    /// @notice The zero address cannot receive value.
+    error InvalidRecipient();
+    /// @notice The recipient refused the native currency.
+    error TransferFailed(address to, uint256 amount);
+
+    // --------------------------------------------------------------------------------- creating and ending
+
+    /// @notice Lock a budget for one job. The caller is both requester and payer.
+    /// @dev Native jobs send exactly `terms.budget` as value; ERC-20 jobs send none and have approved it.
+    /// @param terms see {Terms}; terms that make no sense revert with {InvalidTerms}
+    /// @return jobId the new job's id, also the token id of its result
+    function createJob(Terms calldata terms) external payable returns (uint256 jobId);
+
+    /// @notice Requester takes an unaccepted job back; the payer is credited the budget.
+    function cancel(uint256 jobId, Terms calldata terms) external;
+
+    /// @notice The oracle takes the job and locks `terms.bond` in the registry. On an open job the caller becomes the
+    /// job's oracle, and the terms of every later call name it.
+    function accept(uint256 jobId, Terms calldata terms) external;
+
+    /// @notice The addressed oracle declines an unaccepted job; the payer is credited the budget.
+    /// @param reason short ASCII text or a digest
+    function reject(uint256 jobId, Terms calldata terms, bytes32 reason) external;
+
+    /// @notice The oracle gives up an accepted job in time; the payer is credited the budget, the bond is released.
+    /// @param reason short ASCII text or a digest
+    function fail(uint256 jobId, Terms calldata terms, bytes32 reason) external;
+
+    /// @notice Anyone returns the budget of a job that ran out of time; a bond locked for it goes to the payer.
+    function claimRefund(uint256 jobId, Terms calldata terms) external;
+
+    /// @notice Publish progress of running jobs as {JobStateChanged} events; stores nothing.
+    /// @param jobIds jobs in state Created or Accepted
+    /// @param states Simulated, Approved, Submitted, Queued or Running, one per job
+    /// @param evidence a digest per job, or zero
+    function report(uint256[] calldata jobIds, State[] calldata states, bytes32[] calldata evidence) external;
+
+    // ------------------------------------------------------------------------------ delivering and judging
+
+    /// @notice The oracle posts a sealed result; the result NFT is minted to the requester. Settles at once when the
+    /// job names no validator and no challenge period; otherwise the challenge period starts.
+    /// @param charge what the oracle bills, at most budget - validatorFee
+    /// @param result sha-256 digest of the sealed result, a raw IPFS block
+    function deliver(uint256 jobId, Terms calldata terms, uint96 charge, bytes32 result) external;
+
+    /// @notice {deliver} carrying the validator's accepting attestation: settles at once.
+    function deliverAttested(
+        uint256 jobId,
+        Terms calldata terms,
+        uint96 charge,
+        bytes32 result,
+        Attestation calldata attestation
+    ) external;
+
+    /// @notice Anyone hands in the validator's verdict within the challenge period. Acceptance settles. Rejection is
+    /// final where the terms name no arbiter; otherwise it starts the challenge period anew, for the oracle to answer.
+    function validate(uint256 jobId, Terms calldata terms, Attestation calldata attestation) external;
+
+    /// @notice Requester or oracle puts a delivered job before the arbiter, with a bond of `terms.bond` wei as value.
+    /// @param evidence sha-256 digest of the evidence
+    function dispute(uint256 jobId, Terms calldata terms, bytes32 evidence) external payable;
+
+    /// @notice The arbiter decides: the oracle gets `oracleShare` of the charge, and the bonds follow in proportion.
+    /// @param oracleShare basis points, 0 to 10 000
+    function rule(uint256 jobId, Terms calldata terms, uint256 oracleShare) external;
+
+    /// @notice Anyone ends a delivered job whose challenge period (or ruling period) is over.
+    function settle(uint256 jobId, Terms calldata terms) external;
+
+    // ------------------------------------------------------------------------------------------ payments
+
+    /// @notice Take everything credited to the caller in `token` (zero: native) out to `to`.
+    /// @return amount what was sent
+    function withdraw(address token, address to) external returns (uint256 amount);
+
+    // --------------------------------------------------------------------------------------------- views
+
+    /// @notice Stored state of a job; None for an id never used.
+    function stateOf(uint256 jobId) external view returns (State);
+
+    /// @notice How much the job's result was verified; meaningful once Settled or Rejected.
+    function tierOf(uint256 jobId) external view returns (Tier);
+
+    /// @notice End of the current phase (Unix time): acceptance, delivery, challenge or ruling; 0 when terminal.
+    function deadlineOf(uint256 jobId) external view returns (uint256);
+
+    /// @notice Whether `terms` are the job's terms. After an open job was accepted they name its oracle.
+    function matches(uint256 jobId, Terms calldata terms) external view returns (bool);
+
+    /// @notice What a delivered, unsettled job was billed, whether its validator rejected it, and who disputed it.
+    function deliveryOf(uint256 jobId) external view returns (uint96 charge, bool rejected, Party disputedBy);
+
+    /// @notice What `account` can {withdraw} in `token` (zero: native).
+    function creditOf(address account, address token) external view returns (uint256);
+
+    /// @notice Number of jobs ever created; ids run from 1 to this.
+    function jobCount() external view returns (uint256);
+
+    /// @notice The digest a validator signs for this attestation on this job, terms and result (EIP-712).
+    function attestationDigest(
+        uint256 jobId,
+        Terms calldata terms,
+        bytes32 result,
+        Attestation calldata attestation
+    ) external view returns (bytes32);
+
+    /// @notice EIP-712 type hash of an attestation:
+    /// `Attestation(uint256 jobId,bytes32 termsHash,bytes32 result,bool accepted,uint8 method,uint32 distance,bytes32 report)`.
+    function ATTESTATION_TYPEHASH() external view returns (bytes32);
+
+    /// @notice Seconds an arbiter has to rule.
+    function RULING_PERIOD() external view returns (uint32);
+
+    /// @notice Longest time from creation to `deliverBy`, in seconds.
+    function MAX_JOB_DURATION() external view returns (uint32);
+
+    /// @notice Longest challenge period, in seconds.
+    function MAX_CHALLENGE_PERIOD() external view returns (uint32);
+}

@@ -1,0 +1,196 @@
+"""Job specifications: what a person writes, what is hashed, what an oracle reads.
+
+A *draft* is YAML with most fields left out. :func:`normalise` fills the defaults and yields the *spec*: canonical
+JSON that validates against ``schemas/spec-v1.json``, whose sha-256 goes on chain. :func:`parse_spec` reads a spec
+somebody else wrote and takes nothing that is not exactly that.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from oracle.jobs.amounts import parse_amount
+from oracle.jobs.canonical import canonical_bytes, parse_json
+from oracle.jobs.errors import InputError
+
+MAX_SPEC_BYTES = 64 * 1024
+
+DEFAULTS: dict[str, Any] = {
+    "version": 1,
+    "job_type": "smoke_test",
+    "title": "",
+    "inputs": {"dataset": None, "preprocessing_version": None},
+    "quantum": {
+        "framework": "qiskit",
+        "format": "openqasm3",
+        "shots": 1024,
+        "seed": None,
+        "backend_policy": "simulator",
+        "constraints": {"max_qubits": None, "max_queue_minutes": None, "allowed_backends": []},
+    },
+    "budget": {"token": "native"},
+    "timeouts": {"accept_seconds": 3600, "deliver_seconds": 3600, "challenge_seconds": 0},
+    "validation": {"method": "none", "threshold": "auto", "baseline": None},
+    "settlement": {"release_on": "delivery"},
+    "privacy": {"circuit": "public", "capsule": "nacl"},
+    "promotion": {"require_simulation": True, "max_baseline_distance": "auto", "require_manual_approval": False},
+}
+
+
+def parse_draft(data: bytes) -> dict[str, Any]:
+    """The mapping in a YAML draft. Aliases, duplicate keys and custom tags are refused.
+
+    Raises :class:`InputError` naming what is wrong.
+    """
+    import yaml
+
+    if len(data) > MAX_SPEC_BYTES:
+        raise InputError(f"is {len(data)} bytes, more than the {MAX_SPEC_BYTES} allowed", field="spec")
+    try:
+        document = yaml.load(data.decode("utf-8"), Loader=_draft_loader())
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", field="spec", remedy="save it as plain text") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
+        raise InputError(f"is not valid YAML ({_first_line(err)})", field="spec") from None
+    if not isinstance(document, dict):
+        raise InputError("is not a mapping of fields", field="spec", remedy="start from `qscrow init`")
+    return document
+
+
+def normalise(draft: Mapping[str, Any], *, requester: str, circuit: str) -> dict[str, Any]:
+    """The spec a draft means: defaults filled, amounts in smallest units, validated.
+
+    ``requester`` is a ``did:pkh`` and ``circuit`` the ``ipfs://`` link of the pinned circuit; they replace whatever
+    the draft says in those places. Raises :class:`InputError` naming the field at fault.
+    """
+    spec = _merged(DEFAULTS, draft, "")
+    spec["requester"] = requester
+    spec["quantum"]["circuit"] = circuit
+    amount = spec["budget"].get("amount")
+    spec["budget"]["amount"] = "1" if amount is None else str(parse_amount(amount, "budget.amount"))
+    if isinstance(spec["budget"]["token"], int):  # YAML reads an unquoted 0x… as a number
+        spec["budget"]["token"] = f"0x{spec['budget']['token']:040x}"
+    check_spec(spec)
+    if amount is None:  # said last: a misspelt field may be the reason
+        raise InputError("is missing", field="budget.amount", remedy='add for example `amount: "0.01 ether"`')
+    return spec
+
+
+def parse_spec(data: bytes) -> dict[str, Any]:
+    """The spec in ``data``, as an oracle or auditor reads it. Raises :class:`InputError`.
+
+    Only canonical bytes are taken, so that a spec has one digest.
+    """
+    spec = parse_json(data, "spec", MAX_SPEC_BYTES)
+    check_spec(spec)
+    if canonical_bytes(spec) != data:
+        raise InputError("is not canonical JSON (RFC 8785)", field="spec", remedy="submit it with `qscrow submit`")
+    return spec
+
+
+def check_spec(spec: Any) -> None:
+    """Raise :class:`InputError` for the first field of ``spec`` that is not acceptable."""
+    error = min(_validator().iter_errors(spec), key=_most_telling, default=None)
+    if error is not None:
+        raise _explained(error)
+    if int(spec["budget"]["amount"]) >= 2**96:
+        raise InputError("is more than fits 96 bits", field="budget.amount")
+    quantum, validation = spec["quantum"], spec["validation"]
+    release, challenge = spec["settlement"]["release_on"], spec["timeouts"]["challenge_seconds"]
+    if validation["method"] == "replay" and quantum["backend_policy"] != "simulator":
+        raise InputError(
+            "replay needs a simulator", field="validation.method", remedy="set quantum.backend_policy to simulator"
+        )
+    if (release == "delivery") != (challenge == 0):
+        raise InputError(
+            f"release_on {release} does not go with challenge_seconds {challenge}",
+            field="settlement.release_on",
+            remedy="use delivery with 0, or attestation or challenge with more",
+        )
+
+
+def _merged(defaults: Mapping[str, Any], given: Any, path: str) -> dict[str, Any]:
+    """``defaults`` overlaid with ``given``, section by section; unknown sections stay for the schema to refuse."""
+    if not isinstance(given, Mapping):
+        raise InputError("is not a mapping of fields", field=path.rstrip("."))
+    merged = {key: (_merged(value, {}, "") if isinstance(value, dict) else value) for key, value in defaults.items()}
+    for key, value in given.items():
+        if not isinstance(key, str):
+            raise InputError(f"{key!r} is not a field name", field=path.rstrip(".") or "spec")
+        if isinstance(defaults.get(key), dict):
+            merged[key] = _merged(defaults[key], value if value is not None else {}, f"{path}{key}.")
+        else:
+            merged[key] = value
+    return merged
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    text = resources.files("oracle.jobs").joinpath("schemas/spec-v1.json").read_text()
+    return Draft202012Validator(json.loads(text))
+
+
+def _most_telling(error: Any) -> tuple[int, str]:
+    # A misspelt field is more useful to hear about than the required one it leaves missing.
+    return (0 if error.validator == "additionalProperties" else 1, str(list(error.absolute_path)))
+
+
+def _explained(error: Any) -> InputError:
+    path = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(str(key) for key in error.instance if key not in known)[:60]
+        near = difflib.get_close_matches(unknown, known, 1)
+        remedy = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return InputError("unknown field", field=f"{path}.{unknown}".lstrip("."), remedy=remedy)
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return InputError("is missing", field=f"{path}.{missing}".lstrip("."))
+    shown = json.dumps(error.instance, default=str)[:60]
+    if error.validator == "enum":
+        return InputError(f"{shown} is not one of {', '.join(map(str, error.validator_value))}", field=path)
+    rule = _RULES.get(error.validator, "is not acceptable").format(error.validator_value)
+    return InputError(f"{shown} {rule}", field=path or "spec")
+
+
+_RULES = {
+    "type": "must be of type {}",
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "const": "must be {!r}",
+    "maxLength": "is longer than {} characters",
+    "maxItems": "has more than {} entries",
+    "pattern": "is malformed",
+}
+
+
+def _first_line(err: Exception) -> str:
+    return " ".join(str(err).split())[:160]
+
+
+@cache
+def _draft_loader() -> type:
+    import yaml
+
+    class DraftLoader(yaml.SafeLoader):
+        """Safe YAML without aliases (which can expand without bound) and without duplicate keys."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("aliases are not allowed")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            if any(not isinstance(key, (str, int)) for key in keys) or len(set(keys)) != len(keys):
+                raise ValueError("duplicate or unusable key")
+            return super().construct_mapping(node, deep)
+
+    return DraftLoader
