@@ -52,6 +52,11 @@ class JobHistory:
         return self.state in TERMINAL
 
     @property
+    def ruled(self) -> bool:
+        """Whether an arbiter ended the job."""
+        return self.tier == Tier.RULED
+
+    @property
     def held(self) -> int:
         """What the escrow still holds of the budget, in the job's token."""
         return self.terms.budget - self.to_oracle - self.to_validator - self.to_payer

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def dev_accounts(count: int = DEV_ACCOUNTS) -> list[Any]:
 def in_process_chain() -> Any:
     """A web3 connection to a fresh py-evm chain inside this process."""
     from eth_tester import EthereumTester, PyEVMBackend
-    from web3 import EthereumTesterProvider, Web3
+    from web3 import Web3
     from web3.providers.eth_tester.defaults import API_ENDPOINTS
 
     backend = PyEVMBackend.from_mnemonic(
@@ -51,7 +52,24 @@ def in_process_chain() -> Any:
     )
     type(backend.chain).chain_id = CHAIN_ID  # neither of the two lets it be configured
     endpoints = {**API_ENDPOINTS, "eth": {**API_ENDPOINTS["eth"], "chainId": lambda *_: CHAIN_ID}}
-    return Web3(EthereumTesterProvider(EthereumTester(backend), api_endpoints=endpoints))
+    return Web3(_serial_provider()(EthereumTester(backend), api_endpoints=endpoints))
+
+
+@cache
+def _serial_provider() -> type:
+    """web3's provider for eth-tester, one call at a time: py-evm is not made for threads."""
+    from web3 import EthereumTesterProvider
+
+    class SerialProvider(EthereumTesterProvider):
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options)
+            self._lock = threading.RLock()
+
+        def make_request(self, method: Any, params: Any) -> Any:
+            with self._lock:
+                return super().make_request(method, params)
+
+    return SerialProvider
 
 
 def advance_time(w3: Any, seconds: int) -> None:

@@ -1,0 +1,1 @@
+"""What anyone can check with nothing but a chain endpoint and content ids."""

@@ -1,0 +1,1 @@
+"""Adapters to whatever runs circuits, behind the one interface in ``base.py``."""

@@ -1,0 +1,114 @@
+"""Running a parsed circuit on Qiskit Aer. Imported by the sandbox worker; imports Qiskit on first use."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from functools import cache
+from typing import Any
+
+from oracle.circuits.load import instructions_digest, load
+from oracle.circuits.run import RunRequest
+from oracle.jobs.errors import CircuitRejected
+
+_CLIFFORD = frozenset("id x y z h s sdg sx sxdg cx cy cz swap ecr iswap measure reset barrier delay".split())
+_BYTES_PER_AMPLITUDE = 16
+_DETERMINISTIC = {"max_parallel_threads": 1, "max_parallel_experiments": 1, "max_parallel_shots": 1}
+
+
+def simulate(request: RunRequest, started: float) -> dict[str, Any]:
+    """Parse, transpile and run; the fields of a :class:`~oracle.circuits.run.RunResult` but ``confinement``.
+
+    Raises :class:`CircuitRejected`. Seeded runs are bit-identical: one thread, optimisation level 0.
+    """
+    limits = request.limits
+    if request.shots > limits.shots:
+        raise CircuitRejected("too_many_shots", f"asks for {request.shots} shots, the limit is {limits.shots}")
+    circuit = load(request.source, request.format, limits)
+    loaded = time.perf_counter()
+    compiled = pass_manager().run(circuit)
+    transpiled = time.perf_counter()
+    method = choose_method(compiled, limits.memory_bytes)
+    seed = secrets.randbits(32) if request.seed is None else request.seed
+    counts = _run(compiled, method, request.shots, seed)
+    if len(counts) > limits.outcomes:
+        raise CircuitRejected(
+            "too_many_outcomes",
+            f"it gave {len(counts)} distinct outcomes, the limit is {limits.outcomes}",
+            remedy="ask for fewer shots or measure fewer qubits",
+        )
+    return {
+        "counts": counts,
+        "shots": request.shots,
+        "seed": seed,
+        "qubits": circuit.num_qubits,
+        "clbits": circuit.num_clbits,
+        "depth": circuit.depth(),
+        "operations": {name: int(number) for name, number in circuit.count_ops().items()},
+        "method": method,
+        "engine": f"aer-{method}",
+        "versions": versions(),
+        "transpiled_digest": instructions_digest(compiled),
+        "seconds": {
+            "load": round(loaded - started, 6),
+            "transpile": round(transpiled - loaded, 6),
+            "run": round(time.perf_counter() - transpiled, 6),
+        },
+    }
+
+
+def choose_method(circuit: Any, memory_bytes: int) -> str:
+    """``stabilizer`` for Clifford circuits, else ``statevector`` if its amplitudes fit. Raises
+    :class:`CircuitRejected`.
+
+    Never Aer's ``automatic`` (it refuses wide circuits whatever they are) nor ``extended_stabilizer`` (its counts are
+    wrong, Qiskit/qiskit-aer#2315).
+    """
+    if set(circuit.count_ops()) <= _CLIFFORD:
+        return "stabilizer"
+    needed = _BYTES_PER_AMPLITUDE << circuit.num_qubits
+    if needed > memory_bytes:
+        raise CircuitRejected(
+            "too_much_memory",
+            f"{circuit.num_qubits} qubits need {needed} bytes of amplitudes, the limit is {memory_bytes}",
+            field="circuit",
+        )
+    return "statevector"
+
+
+@cache
+def pass_manager() -> Any:
+    """Qiskit's preset pass manager for Aer, built once: building it costs far more than a small simulation."""
+    from qiskit.transpiler import generate_preset_pass_manager
+
+    return generate_preset_pass_manager(0, simulator("statevector"))
+
+
+@cache
+def simulator(method: str) -> Any:
+    """One Aer simulator per method, on one thread."""
+    from qiskit_aer import AerSimulator
+
+    return AerSimulator(method=method, **_DETERMINISTIC)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What a repeat of the run needs to be the same."""
+    import platform
+
+    import qiskit
+    import qiskit_aer
+
+    return {"python": platform.python_version(), "qiskit": qiskit.__version__, "qiskit-aer": qiskit_aer.__version__}
+
+
+def _run(circuit: Any, method: str, shots: int, seed: int) -> dict[str, int]:
+    result = simulator(method).run(circuit, shots=shots, seed_simulator=seed).result()
+    if not result.success:
+        status = " ".join(str(result.results[0].status if result.results else result.status).split())[:160]
+        code = "too_much_memory" if "memory" in status.lower() else "simulation_failed"
+        raise CircuitRejected(code, f"the simulator gave up: {status}", field="circuit")
+    # Aer's own keys are hex numbers of all classical bits; Qiskit's nicer form leaves out bits without a register.
+    width = circuit.num_clbits
+    return {f"{int(key, 16):0{width}b}": int(number) for key, number in result.data()["counts"].items()}

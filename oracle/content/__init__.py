@@ -1,0 +1,1 @@
+"""Content addressing: real IPFS CIDs, verified on every read, with or without an IPFS daemon."""

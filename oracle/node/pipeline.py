@@ -1,0 +1,302 @@
+"""One job, one persisted step at a time: fetch, check, accept, run, seal, pin, deliver.
+
+Every step reads the journal, does work that may be repeated, and writes the journal once. A crash between two writes
+repeats the work of one step; a transaction is never signed twice for the same purpose while the first may be mined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from oracle.backends.base import Backend
+from oracle.chain.client import ChainClient
+from oracle.chain.contracts import Call
+from oracle.chain.failures import Reverted
+from oracle.chain.history import fetch_job
+from oracle.chain.sender import Receipt, Sender
+from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.lint import lint
+from oracle.circuits.run import RunRequest, RunResult
+from oracle.content.cid import CID
+from oracle.content.store import ContentStore, get_object, put_object
+from oracle.jobs.canonical import digest
+from oracle.jobs.errors import (
+    ChainError,
+    CircuitRejected,
+    ContentError,
+    ContentNotFound,
+    ContentUnavailable,
+    InputError,
+    PolicyDenied,
+    SealError,
+)
+from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
+from oracle.jobs.states import TERMINAL, State
+from oracle.jobs.terms import ZERO_ADDRESS, Terms
+from oracle.node.config import NodeConfig
+from oracle.node.documents import job_reference, result_document, sealed_result
+from oracle.node.journal import JobRow, Journal, Step
+from oracle.node.policy import charge_for, check_spec, check_terms
+from oracle.routing.route import REVIEW, Candidate, Decision, route
+from oracle.sealing.capsules import Recipient
+from oracle.sealing.context import SealContext
+from oracle.sealing.keys import SealingKey
+from oracle.sealing.sealed import open_sealed
+
+MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
+RUN_GRACE_SECONDS = 30
+TRANSIENT = (ChainError, ContentNotFound, ContentUnavailable)
+
+Report = Callable[[int, Step, str], None]
+
+
+class Unrunnable(Exception):
+    """The job itself cannot be served: ``code`` goes on chain as the reason."""
+
+    def __init__(self, code: str, text: str):
+        self.code = code
+        super().__init__(text)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a pipeline works with. ``key`` opens sealed circuits."""
+
+    chain: ChainClient
+    sender: Sender
+    journal: Journal
+    store: ContentStore
+    backend: Backend
+    key: SealingKey
+    config: NodeConfig
+    limits: CircuitLimits
+
+
+class Pipeline:
+    """Takes jobs forward. ``report(job id, step, note)`` is called after every step, for people."""
+
+    def __init__(self, tools: Tools, report: Report = lambda *_: None):
+        self._t = tools
+        self._oracle = tools.sender.address
+        self._report = report
+        self._steps: dict[Step, Callable[[JobRow], JobRow]] = {
+            Step.SEEN: self._check,
+            Step.CHECKED: self._accept,
+            Step.ACCEPTED: self._run,
+            Step.RAN: self._seal,
+            Step.SEALED: self._deliver,
+            Step.DELIVERED: self._settle,
+            Step.DECLINING: self._decline,
+        }
+
+    def advance(self, job: JobRow) -> JobRow:
+        """Take ``job`` as far as it goes now; returns its last row. Expected failures end up in the journal."""
+        while job.step != Step.CLOSED:
+            before = job
+            job = self._one_step(job)
+            if job.step == before.step:
+                return job
+            self._report(job.job_id, job.step, job.reason)
+        return job
+
+    def _one_step(self, job: JobRow) -> JobRow:
+        try:
+            return self._steps[job.step](job)
+        except (Unrunnable, CircuitRejected, PolicyDenied) as err:
+            return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
+        except Reverted as err:
+            return self._after_refusal(job, err)
+        except TRANSIENT as err:
+            return self._postpone(job, str(err))
+
+    # -------------------------------------------------------------------------------------------- steps
+
+    def _check(self, job: JobRow) -> JobRow:
+        """SEEN → CHECKED: everything that can speak against the job speaks before money is at stake."""
+        if self._is_over(job):
+            return self._close_as_on_chain(job)
+        now = self._t.chain.block().timestamp
+        stake, locked = self._t.chain.registry.stake_of(self._oracle)
+        check_terms(job.terms, self._t.config, now=now, free_stake=stake - locked)
+        spec = self._spec(job.terms)
+        check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
+        request, decision, qubits = self._request(job, spec)
+        estimate = self._t.backend.estimate(request, qubits)
+        if now + estimate.seconds + self._t.config.margin_seconds > job.terms.deliver_by:
+            raise PolicyDenied("too_little_time", f"needs about {estimate.seconds:.0f} s", field="deliver_by")
+        return self._t.journal.advance(job, Step.CHECKED, note=decision.reasons.get(decision.backend or "", ""))
+
+    def _accept(self, job: JobRow) -> JobRow:
+        """CHECKED → ACCEPTED. Acceptance comes before the run, so that the requester cannot cancel a finished job."""
+        self._send(job, "accept", self._t.chain.escrow.accept(job.job_id, job.terms))
+        return self._t.journal.advance(job, Step.ACCEPTED, terms=job.terms.taken_by(self._oracle))
+
+    def _run(self, job: JobRow) -> JobRow:
+        """ACCEPTED → RAN: the counts are in the journal before anybody else hears of them."""
+        spec = self._spec(job.terms)
+        request, decision, _ = self._request(job, spec)
+        tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
+        reference = self._t.backend.reconcile(tag) or self._t.backend.submit(request, tag)
+        run = self._t.backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
+        stored = {"run": asdict(run), "routing": decision.as_dict()}
+        return self._t.journal.advance(job, Step.RAN, note=run.engine, result=json.dumps(stored))
+
+    def _seal(self, job: JobRow) -> JobRow:
+        """RAN → SEALED: sealed once, kept, pinned. Sealing again would give other bytes and another digest."""
+        if job.sealed is None:
+            spec = self._spec(job.terms)
+            stored = json.loads(job.result or "")
+            chain_id, contract = self._t.chain.chain_id, self._t.chain.deployment.job_escrow
+            result = result_document(
+                job_reference(chain_id, contract, job.job_id, job.terms),
+                spec,
+                RunResult(**stored["run"]),
+                routing=stored["routing"],
+                charge=charge_for(spec, self._t.config),
+                oracle=self._oracle,
+            )
+            context = SealContext.for_result(
+                chain_id=chain_id,
+                contract=contract,
+                job_id=job.job_id,
+                spec=job.terms.spec,
+                party=job.terms.requester,
+            )
+            document = sealed_result(result, job.terms, context, self._readers(job.terms, spec))
+            job = self._t.journal.advance(job, Step.RAN, note="sealed", sealed=document)
+        put_object(self._t.store, job.sealed or b"")
+        return self._t.journal.advance(job, Step.SEALED, note=digest(job.sealed or b"").hex())
+
+    def _deliver(self, job: JobRow) -> JobRow:
+        """SEALED → DELIVERED, or CLOSED if the delivery settled at once."""
+        charge = charge_for(self._spec(job.terms), self._t.config)
+        call = self._t.chain.escrow.deliver(job.job_id, job.terms, charge, digest(job.sealed or b""))
+        self._send(job, "deliver", call)
+        step = Step.DELIVERED if job.terms.challenge_period else Step.CLOSED
+        return self._t.journal.advance(job, step, reason="" if step == Step.DELIVERED else State.SETTLED.label)
+
+    def _settle(self, job: JobRow) -> JobRow:
+        """DELIVERED → CLOSED once somebody, if need be this node, has settled the job."""
+        if self._is_over(job):
+            return self._close_as_on_chain(job)
+        deadline = self._t.chain.escrow.deadline_of(job.job_id)
+        if self._t.chain.block().timestamp <= deadline:
+            return job
+        self._send(job, "settle", self._t.chain.escrow.settle(job.job_id, job.terms))
+        return self._close_as_on_chain(job)
+
+    def _decline(self, job: JobRow) -> JobRow:
+        """DECLINING → CLOSED: an addressed job is rejected, an accepted one failed, an open one left to others."""
+        state = self._t.chain.escrow.state_of(job.job_id)
+        if state == State.CREATED and job.terms.oracle == self._oracle:
+            self._send(job, "reject", self._t.chain.escrow.reject(job.job_id, job.terms, job.reason))
+        elif state == State.ACCEPTED and job.terms.oracle == self._oracle:
+            self._send(job, "fail", self._t.chain.escrow.fail(job.job_id, job.terms, job.reason))
+        return self._t.journal.advance(job, Step.CLOSED, note=job.reason)
+
+    # ------------------------------------------------------------------------------------------- parts
+
+    def _spec(self, terms: Terms) -> dict[str, Any]:
+        try:
+            return parse_spec(get_object(self._t.store, terms.spec, MAX_SPEC_BYTES))
+        except InputError as err:
+            raise Unrunnable("bad_spec", str(err)) from err
+        except ContentError as err:
+            raise _unrunnable_content(err) from err
+
+    def _request(self, job: JobRow, spec: dict[str, Any]) -> tuple[RunRequest, Decision, int]:
+        """The run a spec asks for, linted, where it may happen, and how many qubits it has."""
+        quantum = spec["quantum"]
+        source = self._circuit(job.terms, spec)
+        report = lint(source, quantum["format"], self._t.limits)
+        capabilities = self._t.backend.capabilities()
+        candidate = Candidate(self._t.backend.name, "local_simulator", capabilities.max_qubits)
+        decision = route(spec, report.qubits, [candidate])
+        if decision.choice == REVIEW:
+            raise PolicyDenied("no_backend", "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
+        seed = quantum["seed"] if quantum["seed"] is not None else self._derived_seed(job)
+        request = RunRequest(source, quantum["format"], quantum["shots"], seed, self._t.limits)
+        return request, decision, report.qubits
+
+    def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
+        try:
+            cid = CID.parse(spec["quantum"]["circuit"])
+            source = self._t.store.get(cid, max_bytes=MAX_CIRCUIT_DOCUMENT_BYTES)
+        except ContentError as err:
+            raise _unrunnable_content(err) from err
+        if spec["privacy"]["circuit"] == "public":
+            return source
+        context = SealContext.for_circuit(
+            chain_id=self._t.chain.chain_id, contract=self._t.chain.deployment.job_escrow, party=terms.requester
+        )
+        try:
+            return open_sealed(source, self._t.key, context)
+        except SealError as err:
+            raise Unrunnable("circuit_not_sealed_to_us", str(err)) from err
+
+    def _derived_seed(self, job: JobRow) -> int:
+        """A seed fixed by the job, so that running it again after a crash gives the same counts."""
+        text = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}:{job.terms.spec.hex()}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+    def _readers(self, terms: Terms, spec: dict[str, Any]) -> list[Recipient]:
+        readers = [Recipient(spec["privacy"]["capsule"], terms.seal_to)]
+        if terms.validator != ZERO_ADDRESS:
+            key = self._t.chain.registry.sealing_key_of(terms.validator)
+            if not any(key):
+                raise Unrunnable("validator_has_no_key", f"{terms.validator} has registered no sealing key")
+            readers.append(Recipient("nacl", key))
+        return readers
+
+    def _send(self, job: JobRow, action: str, call: Call) -> Receipt:
+        """Achieve ``action`` once: find the transaction already signed for it, or sign one."""
+        # The terms' hash tells apart two jobs that a reorganisation gave the same number.
+        purpose = f"{job.job_id}:{job.terms.hash().hex()[:16]}:{action}"
+        attempt = self._t.journal.attempt(purpose)
+        if attempt is not None:
+            receipt = self._t.sender.receipt(attempt)
+            if receipt is not None:
+                return receipt
+            if not self._t.sender.overtaken(attempt):
+                self._t.sender.resend(attempt)
+                return self._t.sender.wait(attempt)
+            self._t.journal.forget(attempt)
+        return self._t.sender.send(call, purpose)
+
+    # ---------------------------------------------------------------------------------------- set-backs
+
+    def _is_over(self, job: JobRow) -> bool:
+        return self._t.chain.escrow.state_of(job.job_id) in TERMINAL
+
+    def _close_as_on_chain(self, job: JobRow) -> JobRow:
+        state = self._t.chain.escrow.state_of(job.job_id)
+        return self._t.journal.advance(job, Step.CLOSED, note="as on chain", reason=job.reason or state.label)
+
+    def _after_refusal(self, job: JobRow, err: Reverted) -> JobRow:
+        """The contract refused: the job is not where the journal thinks. The chain says where it is."""
+        history = fetch_job(self._t.chain, job.job_id, first_block=job.block)
+        ours = history.terms.oracle == self._oracle
+        if job.step == Step.CHECKED and history.state == State.ACCEPTED and ours:
+            return self._t.journal.advance(job, Step.ACCEPTED, note=str(err), terms=history.terms)
+        if job.step == Step.SEALED and history.state in (State.COMPLETED, State.DISPUTED):
+            return self._t.journal.advance(job, Step.DELIVERED, note=str(err))
+        taken_by_another = not ours and history.terms.oracle != ZERO_ADDRESS
+        if history.is_terminal or taken_by_another or err.name == "TooLate":
+            return self._t.journal.advance(job, Step.CLOSED, note=str(err), reason=history.state.label)
+        return self._postpone(job, str(err))
+
+    def _postpone(self, job: JobRow, why: str) -> JobRow:
+        delay = min(2.0**job.attempts, self._t.config.max_backoff_seconds)
+        return self._t.journal.postpone(job, why, time.time() + delay)
+
+
+def _unrunnable_content(err: ContentError) -> Exception:
+    """Content that is wrong for good speaks against the job; content that is missing may still come."""
+    if isinstance(err, (ContentNotFound, ContentUnavailable)):
+        return err
+    return Unrunnable("bad_content", str(err))

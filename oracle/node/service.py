@@ -1,0 +1,81 @@
+"""The loop of a node: hear, advance, wait. Stops when told, finishing the step it is in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+
+from oracle.jobs.errors import ChainError
+from oracle.node.ingest import Ingest
+from oracle.node.journal import ACTIVE, JobRow, Step
+from oracle.node.pipeline import Pipeline, Tools
+
+
+class Node:
+    """An oracle node. Create it with open tools, then :meth:`run` it or drive it with :meth:`tick`."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        report: Callable[[int, Step, str], None] = lambda *_: None,
+        complain: Callable[[str], None] = lambda _: None,
+    ):
+        self._t = tools
+        self._ingest = Ingest(tools.chain, tools.journal, tools.sender.address, tools.config)
+        self._pipeline = Pipeline(tools, report)
+        self._complain = complain
+        self._stop = threading.Event()
+        self._workers = ThreadPoolExecutor(tools.config.max_jobs_at_once, thread_name_prefix="job")
+        self._in_flight: dict[int, Future[JobRow]] = {}
+
+    def run(self) -> None:
+        """Repeat :meth:`tick` until :meth:`stop`. An unreachable chain is waited for, never given up."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                self.tick()
+                failures = 0
+            except ChainError as err:
+                failures += 1
+                self._complain(str(err))
+            pause = min(self._t.config.poll_seconds * 2**failures, self._t.config.max_backoff_seconds)
+            self._stop.wait(pause if failures else self._t.config.poll_seconds)
+        self.drain()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end after the steps under way; safe from a signal handler."""
+        self._stop.set()
+
+    def tick(self) -> int:
+        """Take in new blocks and start work on every job that is due; returns how many jobs are in flight."""
+        self._collect()
+        self._ingest.run_once()
+        now = time.time()
+        for job in self._t.journal.jobs(ACTIVE):
+            if len(self._in_flight) >= self._t.config.max_jobs_at_once:
+                break
+            if job.job_id not in self._in_flight and job.retry_at <= now:
+                self._in_flight[job.job_id] = self._workers.submit(self._pipeline.advance, job)
+        return len(self._in_flight)
+
+    def drain(self) -> None:
+        """Wait for the work in flight and release the threads."""
+        wait_for(self._in_flight.values())
+        self._collect()
+        self._workers.shutdown()
+
+    def _collect(self) -> None:
+        for job_id, future in list(self._in_flight.items()):
+            if future.done():
+                del self._in_flight[job_id]
+                error = future.exception()
+                if error is not None:
+                    # Not an expected failure: keep the job, say so, try again later.
+                    self._complain(f"job {job_id}: internal error {type(error).__name__}: {error}")
+                    job = self._t.journal.job(job_id)
+                    if job is not None:
+                        self._t.journal.postpone(job, f"internal error {type(error).__name__}", time.time() + 30)

@@ -1,0 +1,1 @@
+"""Where a job may run, and why: ``route.py``."""
