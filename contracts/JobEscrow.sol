@@ -504,7 +504,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
             toPayer = terms.budget - toValidator - toOracle; // bounded: charge <= budget - fee, checked on delivery
         }
         _credit(credits, terms.oracle, toOracle);
-        _credit(credits, terms.validator, toValidator);
+        if (toValidator != 0) _credit(credits, terms.validator, toValidator);
         _credit(credits, terms.payer, toPayer);
     }
 

@@ -11,14 +11,20 @@ from oracle.backends.base import BackendStatus, Capabilities, Estimate
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.circuits.sandbox import Sandbox
+from oracle.jobs.errors import InputError
 
 _BYTES_PER_AMPLITUDE = 16
-# Measured orders of magnitude: fixed cost of a forked run, time per amplitude and layer of gates, time per shot.
+# A wider circuit runs as a Clifford circuit or not at all; its estimate stays a number.
+_UNTHINKABLE_QUBITS = 60
+# Measured orders of magnitude: a forked run, an amplitude in all layers of gates, a shot.
 _FIXED_SECONDS, _SECONDS_PER_AMPLITUDE, _SECONDS_PER_SHOT = 0.5, 2e-7, 3e-6
 
 
 class AerBackend:
-    """``workers`` circuits at a time, one thread each; by default one per core. References last as long as it does."""
+    """``workers`` circuits at a time, one thread each; by default one per core.
+
+    References last as long as it does.
+    """
 
     name = "aer"
 
@@ -36,13 +42,15 @@ class AerBackend:
 
     def estimate(self, request: RunRequest, qubits: int) -> Estimate:
         """See :class:`~oracle.backends.base.Backend`."""
-        amplitudes = 2**qubits
+        amplitudes = 2 ** min(qubits, _UNTHINKABLE_QUBITS)
         seconds = _FIXED_SECONDS + amplitudes * _SECONDS_PER_AMPLITUDE + request.shots * _SECONDS_PER_SHOT
         return Estimate(seconds, amplitudes * _BYTES_PER_AMPLITUDE)
 
     def submit(self, request: RunRequest, tag: str) -> str:
         """See :class:`~oracle.backends.base.Backend`."""
         with self._lock:
+            if known := self._tags.get(tag):
+                return known
             reference = f"aer-{next(self._numbers)}"
             self._runs[reference] = self._sandbox.submit(request)
             self._tags[tag] = reference
@@ -54,11 +62,13 @@ class AerBackend:
         if run.cancelled():
             return BackendStatus.CANCELLED
         if run.done():
-            return BackendStatus.FAILED if run.exception() else BackendStatus.DONE
+            failure = run.exception()
+            stopped = BackendStatus.CANCELLED if isinstance(failure, CancelledError) else BackendStatus.FAILED
+            return stopped if failure else BackendStatus.DONE
         return BackendStatus.RUNNING if run.running() else BackendStatus.QUEUED
 
     def cancel(self, reference: str) -> None:
-        """See :class:`~oracle.backends.base.Backend`. A run that has begun ends by itself, within its limits."""
+        """See :class:`~oracle.backends.base.Backend`. A run under way ends by itself, within its limits."""
         self._run(reference).cancel()
 
     def result(self, reference: str, timeout: float | None = None) -> RunResult:
@@ -83,11 +93,11 @@ class AerBackend:
 
     def _run(self, reference: str) -> Future[RunResult]:
         with self._lock:
-            return self._runs[reference]
+            if run := self._runs.get(reference):
+                return run
+        raise InputError(f"no run is known as {reference[:40]!r}", field="reference")
 
     def _forget(self, reference: str) -> None:
         with self._lock:
             self._runs.pop(reference, None)
             self._tags = {tag: known for tag, known in self._tags.items() if known != reference}
-
-

@@ -37,7 +37,11 @@ class Estimate:
 
 
 class Backend(Protocol):
-    """One place where circuits run. ``tag`` names the intent, so that a restarted node finds its own run again."""
+    """One place where circuits run.
+
+    ``tag`` names the intent, so that a restarted node finds its own run again. A reference that is not known
+    is an :class:`~oracle.jobs.errors.InputError`.
+    """
 
     name: str
 
@@ -48,7 +52,7 @@ class Backend(Protocol):
         """What ``request`` will cost."""
 
     def submit(self, request: RunRequest, tag: str) -> str:
-        """Start a run; returns the provider's reference."""
+        """Start a run; returns the provider's reference. A tag that is known already starts nothing new."""
 
     def status(self, reference: str) -> BackendStatus:
         """Where the run is."""
@@ -57,8 +61,11 @@ class Backend(Protocol):
         """Stop a run that has not ended."""
 
     def result(self, reference: str, timeout: float | None = None) -> RunResult:
-        """Wait for the result. Raises :class:`~oracle.jobs.errors.CircuitRejected` if the circuit is at fault and
-        :class:`TimeoutError` after ``timeout`` seconds."""
+        """Wait for the result.
+
+        Raises :class:`~oracle.jobs.errors.CircuitRejected` if the circuit is at fault, and
+        :class:`TimeoutError` after ``timeout`` seconds or if the run was cancelled.
+        """
 
     def reconcile(self, tag: str) -> str | None:
         """The reference of a run already submitted under ``tag``, if the backend still knows it."""

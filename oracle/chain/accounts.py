@@ -30,11 +30,17 @@ def create_account(folder: Path, name: str, password: str, *, key: bytes | None 
     account = Account.from_key(key) if key else Account.create()
     document = create_keyfile_json(bytes(account.key), password.encode(), kdf="scrypt", iterations=n)
     document["address"] = account.address
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:  # created with mode 0600
-        json.dump(document, file)
-    os.link(file.name, path)  # unlike a rename, never replaces a file that appeared meanwhile
-    os.unlink(file.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder) as file:  # created with mode 0600, removed on leaving
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.link(file.name, path)  # unlike a rename, never replaces a file that appeared meanwhile
+    except FileExistsError:
+        raise InputError("exists already", field=str(path), remedy="choose another name") from None
+    except OSError as err:
+        raise InputError(f"cannot be written ({err.strerror})", field=str(path)) from None
     return account.address
 
 

@@ -27,9 +27,13 @@ class Block:
 
 def connect(url: str) -> Any:
     """A web3 connection to the JSON-RPC endpoint at ``url`` (http or https). Raises :class:`InputError`."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url[:80]!r} is not an http(s) URL", field="rpc", remedy="give http://host:port")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # unbalanced brackets, a port that is no number
+        usable = False
+    if not usable:  # not quoted: it may hold credentials
+        raise InputError("is not an http(s) URL", field="rpc", remedy="give http://host:port")
     from web3 import HTTPProvider, Web3
     from web3.middleware import ExtraDataToPOAMiddleware
 
@@ -112,4 +116,5 @@ def endpoint_name(w3: Any) -> str:
     if not url:
         return "the local chain"
     parts = urlsplit(str(url))
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}"

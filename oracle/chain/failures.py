@@ -21,6 +21,7 @@ REMEDIES = {
     "NothingToWithdraw": "nothing is owed to this account now",
     "StillLocked": "wait for the unstaking delay",
 }
+_ERROR_STRING = "0x08c379a0"  # selector of Solidity's own Error(string)
 
 
 class Reverted(ChainError):
@@ -90,19 +91,25 @@ def _reverted(data: Any, err: Exception) -> ChainError:
         data = data.get("data")
     if not isinstance(data, str) or len(data) < 10:
         return ChainError(f"the contract refused the call ({' '.join(str(err).split())[:160]})")
-    known = errors_by_selector().get(data[:10].lower())
-    if known is None:
-        return ChainError(f"the contract refused the call ({data[:138]})")
     from eth_abi import decode
+    from eth_abi.exceptions import DecodingError
 
-    name, inputs = known
-    values = decode([kind for _, kind in inputs], bytes.fromhex(data[10:]))
+    name, inputs = errors_by_selector().get(data[:10].lower(), (None, []))
+    try:
+        if data[:10].lower() == _ERROR_STRING:
+            (reason,) = decode(["string"], bytes.fromhex(data[10:]))
+            return ChainError(f"the contract refused the call ({reason[:160]})")
+        values = decode([kind for _, kind in inputs], bytes.fromhex(data[10:]))
+    except (DecodingError, ValueError, OverflowError):
+        name = None
+    if name is None:
+        return ChainError(f"the contract refused the call ({data[:138]})")
     return Reverted(name, dict(zip((argument for argument, _ in inputs), values, strict=True)))
 
 
 def _shown(name: str, key: str, value: Any) -> Any:
     if key == "field":
         return value.rstrip(b"\0").decode("ascii", "replace")
-    if name == "WrongState" and key == "state":
+    if name == "WrongState" and key == "state" and value <= max(State):
         return State(value).label
     return "0x" + value.hex() if isinstance(value, bytes) else value

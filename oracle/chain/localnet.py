@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from oracle.chain.failures import revert_data, translated
-from oracle.jobs.errors import ChainError, ChainUnavailable
+from oracle.jobs.canonical import parse_json
+from oracle.jobs.errors import ChainError, ChainUnavailable, InputError
 
 MNEMONIC = "test test test test test test test test test test test junk"
 HD_PATH = "m/44'/60'/0'/0"
@@ -163,13 +164,13 @@ def _handler(w3: Any) -> type[BaseHTTPRequestHandler]:
         wbufsize = -1  # headers and body in one packet: unbuffered, each answer waits for a delayed ACK
 
         def do_POST(self) -> None:  # noqa: N802, the base class's name
-            length = int(self.headers.get("Content-Length") or 0)
-            if length > MAX_REQUEST_BYTES:
+            length = self.headers.get("Content-Length", "")
+            if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_REQUEST_BYTES:
                 self.close_connection = True
-                return self._answer(_failure(None, -32600, "request too large"))
+                return self._answer(_failure(None, -32600, "request too large, or of unknown length"))
             try:
-                request = json.loads(self.rfile.read(length))
-            except ValueError:
+                request = parse_json(self.rfile.read(int(length)), "request", MAX_REQUEST_BYTES)
+            except InputError:
                 return self._answer(_failure(None, -32700, "parse error"))
             with lock:
                 if isinstance(request, list):

@@ -92,6 +92,11 @@ class Sender:
         """
         return self.wait(self.start(call, purpose))
 
+    def check(self, call: Call) -> None:
+        """Raise the :class:`ChainError` that :meth:`send` would raise now; signs and sends nothing."""
+        with translated(endpoint_name(self.w3)):
+            self._prepared(call)
+
     def start(self, call: Call, purpose: str = "") -> Attempt:
         """Like :meth:`send`, without waiting."""
         with self._lock, translated(endpoint_name(self.w3)):

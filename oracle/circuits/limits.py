@@ -8,13 +8,18 @@ from typing import Any
 
 from oracle.jobs.errors import InputError
 
+MAX_SECONDS = 7 * 24 * 3600
+MAX_VALUE = 2**53  # so that every limit survives JSON and, added to what a process has, a 63-bit rlimit
+
 
 @dataclass(frozen=True)
 class CircuitLimits:
     """Upper bounds, each with its own refusal. Sizes in bytes, times in seconds.
 
-    ``expanded_gates`` counts after gate definitions and broadcasts are unfolded. ``memory_bytes`` is on top of what the
-    warm worker process has already. ``outcomes`` bounds the distinct bit strings in a result.
+    ``expanded_gates`` counts after gate definitions and broadcasts are unfolded. ``memory_bytes`` is on top
+    of what the warm worker process has already. ``outcomes`` bounds the distinct bit strings in a result,
+    ``expression_terms`` the tokens of one angle, ``nesting`` both brackets and gates that are defined by
+    gates.
     """
 
     source_bytes: int = 2**20
@@ -26,6 +31,7 @@ class CircuitLimits:
     expanded_gates: int = 200_000
     gate_definitions: int = 200
     nesting: int = 64
+    expression_terms: int = 64
     identifier_length: int = 64
     shots: int = 1_000_000
     outcomes: int = 65_536
@@ -37,16 +43,22 @@ class CircuitLimits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{value!r} is not a positive whole number", field=f"limits.{field.name}")
+            bound = MAX_SECONDS if field.name.endswith("_seconds") else MAX_VALUE
+            if value > bound:
+                raise InputError(f"{value} is more than {bound}", field=f"limits.{field.name}")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> CircuitLimits:
-        """Defaults overlaid with ``values``. Raises :class:`InputError` for unknown names and unusable values."""
+        """Defaults overlaid with ``values``. Raises :class:`InputError` for unknown names and unusable
+        values."""
         known = {field.name for field in fields(cls)}
         for name in values:
             if name not in known:
-                raise InputError("unknown limit", field=f"limits.{name}", remedy=f"known: {', '.join(sorted(known))}")
+                raise InputError(
+                    "unknown limit", field=f"limits.{name}", remedy=f"known: {', '.join(sorted(known))}"
+                )
         return cls(**values)
 
     def as_dict(self) -> dict[str, int]:

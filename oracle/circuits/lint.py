@@ -1,14 +1,15 @@
 """A gate in front of the parsers: linear in the bytes, and before any Qiskit code sees them.
 
-Qiskit's parsers answer hostile text with hangs, aborts and opened files. This reads the text as a list of tokens and
-lets through a straight-line subset of OpenQASM 2 and 3: declarations, gate definitions, gate calls, measure, reset,
-barrier and `if` without nesting. Whatever is not on that list is refused with a reason. It does not check types or
-operands; the parser does, on text that can no longer hurt it.
+Qiskit's parsers answer hostile text with hangs, aborts and opened files. This reads the text as a list of
+tokens and lets through a straight-line subset of OpenQASM 2 and 3: declarations, gate definitions, gate
+calls, measure, reset, barrier and `if` on classical bits without nesting. Whatever is not on that list is
+refused with a reason. It does not check types or arity; the parser does, on text that can no longer hurt it.
+
+It runs in the node's own process, so no step may take more than linear time: see ``_tokens``.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -17,21 +18,43 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.errors import CircuitRejected
 
 FORMATS = ("openqasm2", "openqasm3")
+# Of a literal. Beyond it a float has no digits after the point, and an angle of so many radians no meaning.
+MAX_MAGNITUDE = 1e15
+_VERSIONS = {"openqasm2": ("2.0",), "openqasm3": ("3", "3.0", "3.1")}
 _INCLUDES = {"openqasm2": "qelib1.inc", "openqasm3": "stdgates.inc"}
 _BINARY_HEADERS = {b"QISKIT": "qpy_refused", b"\x80": "pickle_refused", b"PK\x03\x04": "archive_refused"}
-# A comment or a string ends with its line or with the text; no alternative can match the same text in two ways.
+# A carriage return alone ends a comment for one of Qiskit's parsers and not for the other.
+_NOT_TEXT = re.compile(rb"[^\t\n\r\x20-\x7e]|\r(?!\n)")
+# Every alternative runs once over what it takes and fails only where the text is refused as a whole; block
+# comments, where that does not hold, are found by hand.
 _TOKEN = re.compile(
-    r"(?P<space>[ \t\r\n]+|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)"
+    r"(?P<space>[ \t\r\n]+|//[^\n]*)"
     r'|(?P<string>"[^"\n]*")'
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"|(?P<mark>->|==|\*\*|[-+*/^()\[\]{},;=])"
+    r"|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?P<tail>[A-Za-z0-9_.]?))"
+    r"|(?P<mark>->|==|!|\*\*|[-+*/^()\[\]{},;=])"
 )
-_REFUSED_WORDS = frozenset(
-    "while for def extern cal defcal defcalgrammar pragma array switch case default end box opaque input output let "
-    "const duration stretch delay durationof return break continue ctrl negctrl pow inv int uint float angle bool "
-    "complex else in".split()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_REFUSED_WORDS = _words(
+    """while for def extern cal defcal defcalgrammar pragma array switch case default end box opaque input
+    output let const duration stretch delay durationof return break continue ctrl negctrl pow inv int uint
+    float angle bool complex else in nop u0"""
 )
+_COMMON_GATES = _words(
+    "CX U ccx ch cp crx cry crz cswap cu cx cy cz h id p rx ry rz s sdg swap sx t tdg u1 u2 u3 x y z"
+)
+_KNOWN_GATES = {
+    "openqasm2": _COMMON_GATES | _words("c3sqrtx c3x c4x csx cu1 cu3 rc3x rccx rxx rzz sxdg u"),
+    "openqasm3": _COMMON_GATES | _words("cphase gphase phase"),
+}
+# Library gates that Aer does not run as one instruction, and how many it runs instead (measured).
+_UNFOLDED = {"ch": 7, "rccx": 9, "rc3x": 18, "c3sqrtx": 27}
+_STATEMENTS = _words("include gate qreg creg qubit bit if measure reset barrier")
 
 
 @dataclass(frozen=True)
@@ -46,7 +69,8 @@ class LintReport:
 
 
 def lint(source: bytes, format: str, limits: CircuitLimits) -> LintReport:
-    """Check ``source``; raises :class:`CircuitRejected` with a stable code for the first thing that is not allowed."""
+    """Check ``source``; raises :class:`CircuitRejected` with a stable code for the first thing that is not
+    allowed."""
     if format not in FORMATS:
         _refuse("wrong_format", f"{format!r} is not one of {', '.join(FORMATS)}")
     for header, code in _BINARY_HEADERS.items():
@@ -54,40 +78,79 @@ def lint(source: bytes, format: str, limits: CircuitLimits) -> LintReport:
             _refuse(code, "binary circuit files can run code when they are read", "send OpenQASM text")
     if len(source) > limits.source_bytes:
         _refuse("circuit_too_large", f"is {len(source)} bytes, more than the {limits.source_bytes} allowed")
-    try:
-        text = source.decode("ascii")
-    except UnicodeDecodeError as err:
-        _refuse("not_text", f"byte {err.start} is not ASCII", "send plain OpenQASM text")
-    return _Linter(_tokens(text, limits), format, limits).run()
+    if odd := _NOT_TEXT.search(source):
+        _refuse(
+            "not_text", f"byte {odd.start()} is not plain ASCII text", "save it as ASCII, lines ending in \\n"
+        )
+    text = source.decode("ascii")
+    return _Linter(*_tokens(text, format, limits), text, format, limits).run()
 
 
-def _tokens(text: str, limits: CircuitLimits) -> list[str]:
-    tokens, position, depth = [], 0, 0
+def _tokens(text: str, format: str, limits: CircuitLimits) -> tuple[list[str], list[int]]:
+    """The tokens of ``text`` and where each begins."""
+    tokens: list[str] = []
+    starts: list[int] = []
+    position, depth = 0, 0
     while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            line = text.count("\n", 0, position) + 1
-            _refuse("bad_character", f"line {line} holds {text[position]!r}, which has no place in a circuit")
-        position = match.end()
-        kind, token = match.lastgroup, match.group()
-        if kind == "space":
+        start = position
+        if format == "openqasm3" and text.startswith("/*", start):
+            position = _after_block_comment(text, start)
             continue
-        if kind == "word" and len(token) > limits.identifier_length:
-            _refuse("identifier_too_long", f"a name has {len(token)} characters")
-        if kind == "word" and token in _REFUSED_WORDS:
-            _refuse("construct_not_allowed", f"`{token}` is not allowed", "send a straight-line circuit")
-        if kind == "number" and (len(token) > 32 or not math.isfinite(float(token))):
-            _refuse("bad_number", f"{token[:20]}… is not a usable number")
-        depth += (token in "([{") - (token in ")]}")
+        match = _TOKEN.match(text, start)
+        if match is None:
+            _refuse(
+                "bad_character",
+                f"{_line(text, start)} holds {text[start]!r}, which has no place in a circuit",
+            )
+        position = match.end()
+        if match["space"]:
+            continue
+        token = match.group()
+        if problem := _token_problem(match, limits):
+            _refuse(problem[0], f"{_line(text, start)}: {problem[1]}", "send a straight-line circuit")
+        depth += (token in ("(", "[", "{")) - (token in (")", "]", "}"))
         if depth > limits.nesting:
-            _refuse("nested_too_deeply", f"brackets are nested more than {limits.nesting} deep")
+            _refuse(
+                "nested_too_deeply",
+                f"{_line(text, start)}: brackets are nested more than {limits.nesting} deep",
+            )
         tokens.append(token)
-    return tokens
+        starts.append(start)
+    return tokens, starts
+
+
+def _after_block_comment(text: str, start: int) -> int:
+    end = text.find("*/", start + 2)
+    if end < 0:  # refused at once: looking again from the next /* would be quadratic
+        _refuse("syntax_error", f"{_line(text, start)}: a comment is not closed")
+    return end + 2
+
+
+def _token_problem(match: re.Match[str], limits: CircuitLimits) -> tuple[str, str] | None:
+    token = match.group()
+    if match["word"]:
+        if len(token) > limits.identifier_length:
+            return "identifier_too_long", f"a name has {len(token)} characters"
+        if token in _REFUSED_WORDS:
+            return "construct_not_allowed", f"`{token}` is not allowed"
+    if match["number"] and (match["tail"] or len(token) > 32 or float(token) > MAX_MAGNITUDE):
+        return "bad_number", f"{token[:20]!r} is not a number that can be used"
+    return None
+
+
+@dataclass
+class _Gate:
+    """A gate definition: ``cost`` in unfolded gates, ``height`` in definitions that rest on one another."""
+
+    cost: int
+    height: int
 
 
 @dataclass
 class _Linter:
     tokens: list[str]
+    starts: list[int]
+    text: str
     format: str
     limits: CircuitLimits
     position: int = 0
@@ -96,7 +159,7 @@ class _Linter:
     measured: bool = False
     qubits: dict[str, int] = field(default_factory=dict)
     clbits: dict[str, int] = field(default_factory=dict)
-    gates: dict[str, int] = field(default_factory=dict)
+    gates: dict[str, _Gate] = field(default_factory=dict)
 
     def run(self) -> LintReport:
         if not self.tokens:
@@ -107,7 +170,9 @@ class _Linter:
         if not self.qubits:
             _refuse("no_qubits", "it declares no qubits")
         if not self.measured:
-            _refuse("no_measurement", "it measures nothing, so there would be no counts", "end it with `measure`")
+            _refuse(
+                "no_measurement", "it measures nothing, so there would be no counts", "end it with `measure`"
+            )
         return LintReport(
             self.format, sum(self.qubits.values()), sum(self.clbits.values()), self.statements, self.expanded
         )
@@ -115,150 +180,253 @@ class _Linter:
     # ------------------------------------------------------------------------------------- statements
 
     def _header(self) -> None:
-        if self._peek() != "OPENQASM":
-            _refuse("wrong_format", "it does not begin with OPENQASM and a version")
-        self._next()
+        if self._next() != "OPENQASM":
+            self._refuse("wrong_format", "it does not begin with OPENQASM and a version")
         version = self._next()
-        wanted = {"openqasm2": ("2.0",), "openqasm3": ("3", "3.0", "3.1")}[self.format]
-        if version not in wanted:
-            _refuse("wrong_format", f"it says OPENQASM {version[:20]}, the spec says {self.format}")
+        if version not in _VERSIONS[self.format]:
+            self._refuse("wrong_format", f"it says OPENQASM {version[:20]}, the spec says {self.format}")
         self._expect(";")
 
     def _statement(self, *, inside_if: bool) -> None:
-        self.statements += 1
-        if self.statements > self.limits.statements:
-            _refuse("too_many_statements", f"it has more than {self.limits.statements}")
+        self._count_statement()
         word = self._next()
-        if word == "if":
-            if inside_if:
-                _refuse("nested_if", "an `if` stands inside another")
-            self._conditional()
-        elif word in ("include", "gate", "qreg", "creg", "qubit", "bit"):
-            if inside_if:
-                _refuse("construct_not_allowed", f"`{word}` stands inside an `if`")
+        if word in ("qubit", "bit") and self.format == "openqasm2":
+            self._refuse("construct_not_allowed", f"`{word}` is OpenQASM 3", "use qreg and creg")
+        if word == "OPENQASM":
+            self._refuse("wrong_format", "it has a second version line")
+        if inside_if and word == "if":
+            self._refuse("nested_if", "an `if` stands inside another")
+        if inside_if and word in ("include", "gate", "qreg", "creg", "qubit", "bit"):
+            self._refuse("construct_not_allowed", f"`{word}` stands inside an `if`")
+        if word in _STATEMENTS:
             getattr(self, f"_{word}")()
-        elif word in ("measure", "reset", "barrier"):
-            self.measured |= word == "measure"
-            self._spend(self._operands_until(";"))
+        elif word in self.clbits and self.format == "openqasm3":
+            self._index(word, self.clbits[word])
+            self._expect("=")
+            self._assigned_measurement()
         elif _is_name(word):
-            self._call_or_assignment(word)
+            self._call(word)
         else:
-            _refuse("construct_not_allowed", f"a statement begins with {word[:20]!r}")
+            self._refuse("construct_not_allowed", f"a statement begins with {word[:20]!r}")
 
     def _include(self) -> None:
-        name = self._next().strip('"')
-        if name != _INCLUDES[self.format]:
-            allowed = _INCLUDES[self.format]
-            _refuse("include_not_allowed", f"only {allowed} can be included, not {name[:40]!r}", "inline the file")
+        name, allowed = self._next(), _INCLUDES[self.format]
+        if name != f'"{allowed}"':
+            self._refuse(
+                "include_not_allowed", f"only {allowed} can be included, not {name[:40]}", "inline the file"
+            )
         self._expect(";")
 
     def _qreg(self) -> None:
-        self._register(self.qubits, self._name(), self._size())
+        self._declare(self.qubits, self._name(), self._size())
+        self._expect(";")
 
     def _creg(self) -> None:
-        self._register(self.clbits, self._name(), self._size())
+        self._declare(self.clbits, self._name(), self._size())
+        self._expect(";")
 
     def _qubit(self) -> None:
         size = self._size() if self._peek() == "[" else 1
-        self._register(self.qubits, self._name(), size)
+        self._declare(self.qubits, self._name(), size)
+        self._expect(";")
 
     def _bit(self) -> None:
         size = self._size() if self._peek() == "[" else 1
-        name = self._name()
+        self._declare(self.clbits, self._name(), size)
         if self._peek() == "=":
             self._next()
             self._assigned_measurement()
-            self._declare(self.clbits, name, size)
         else:
-            self._register(self.clbits, name, size)
+            self._expect(";")
 
     def _gate(self) -> None:
         if len(self.gates) >= self.limits.gate_definitions:
-            _refuse("too_many_gate_definitions", f"it defines more than {self.limits.gate_definitions} gates")
-        name, cost = self._name(), 0
-        self._skip_until("{")
-        while self._peek() != "}":
-            called = self._next()
-            if not _is_name(called):
-                _refuse("construct_not_allowed", f"the body of gate {name} holds {called[:20]!r}")
-            cost += self.gates.get(called, 1)
-            self._check_expansion(cost)
-            self._skip_until(";")
-        self._next()
-        self.gates[name] = max(cost, 1)
-
-    def _conditional(self) -> None:
-        self._expect("(")
-        self._skip_parenthesis()
-        if self._peek() != "{":
-            self._statement(inside_if=True)
-            return
-        self._next()
-        while self._peek() != "}":
-            self._statement(inside_if=True)
-        self._next()
-
-    def _call_or_assignment(self, word: str) -> None:
-        if word in self.clbits:
-            if self._peek() == "[":
-                self._next()
-                self._skip_until("]")
-            self._expect("=")
-            self._assigned_measurement()
-            return
+            self._refuse(
+                "too_many_gate_definitions", f"it defines more than {self.limits.gate_definitions} gates"
+            )
+        name = self._name()
         if self._peek() == "(":
+            self._arguments()
+        self._names_until("{")
+        gate = _Gate(cost=1, height=1)
+        while self._peek() != "}":
+            self._body_statement(name, gate)
+        self._next()
+        self._spend(gate.cost)  # a parser may unfold a definition that nothing calls
+        self.gates[name] = gate
+
+    def _body_statement(self, name: str, gate: _Gate) -> None:
+        """One call in the body of ``name``, added to ``gate``'s figures. The body sees only earlier gates."""
+        self._count_statement()
+        called = self._next()
+        if called == "barrier":
+            self._names_until(";")
+            return
+        if not _is_name(called) or called in _STATEMENTS:
+            self._refuse("construct_not_allowed", f"the body of gate {name} holds {called[:20]!r}")
+        cost, height = self._figures(called)
+        gate.cost += cost
+        gate.height = max(gate.height, height + 1)
+        if gate.height > self.limits.nesting:
+            self._refuse(
+                "nested_too_deeply", f"gates rest on each other more than {self.limits.nesting} deep"
+            )
+        self._check_expansion(gate.cost)
+        if self._peek() == "(":
+            self._arguments()
+        self._names_until(";")
+
+    def _if(self) -> None:
+        self._expect("(")
+        if self._peek() == "!":
             self._next()
-            self._skip_parenthesis()
-        self._spend(self.gates.get(word, 1) * self._operands_until(";"))
+        name = self._name()
+        if name not in self.clbits:
+            self._refuse("construct_not_allowed", f"`if` may test classical bits only, not {name[:20]}")
+        self._index(name, self.clbits[name])
+        if self._peek() == "==":
+            self._next()
+            value = self._next()
+            if not (value.isdigit() or value in ("true", "false")):
+                self._refuse(
+                    "construct_not_allowed", f"`if` may compare with a whole number, not {value[:20]!r}"
+                )
+        self._expect(")")
+        if self._peek() != "{" or self.format == "openqasm2":
+            self._statement(inside_if=True)
+            return
+        self._next()
+        while self._peek() != "}":
+            self._statement(inside_if=True)
+        self._next()
+
+    def _measure(self) -> None:
+        self.measured = True
+        repeated = self._operand(self.qubits)
+        self._expect("->")
+        self._operand(self.clbits)
+        self._expect(";")
+        self._spend(repeated)
+
+    def _reset(self) -> None:
+        repeated = self._operand(self.qubits)
+        self._expect(";")
+        self._spend(repeated)
+
+    def _barrier(self) -> None:
+        self._operands()
+        self._spend(1)
+
+    def _call(self, name: str) -> None:
+        cost, _ = self._figures(name)
+        if self._peek() == "(":
+            self._arguments()
+        self._spend(cost * self._operands())
 
     def _assigned_measurement(self) -> None:
         if self._next() != "measure":
-            _refuse("construct_not_allowed", "only a measurement can be assigned")
+            self._refuse("construct_not_allowed", "only a measurement can be assigned")
         self.measured = True
-        self._spend(self._operands_until(";"))
+        repeated = self._operand(self.qubits)
+        self._expect(";")
+        self._spend(repeated)
 
     # ------------------------------------------------------------------------------------------- parts
 
-    def _operands_until(self, end: str) -> int:
-        """Skip operands; returns how many times the statement is repeated by naming whole registers."""
+    def _figures(self, gate: str) -> tuple[int, int]:
+        """Cost and height of a gate that is called."""
+        defined = self.gates.get(gate)
+        if defined is None and gate not in _KNOWN_GATES[self.format]:
+            self._refuse(
+                "unknown_gate", f"{gate[:40]} is no gate that is known here", "define it before its use"
+            )
+        # The parser may prefer its own gate to a definition of the same name: the dearer counts.
+        library = _UNFOLDED.get(gate, 1)
+        return (max(defined.cost, library), defined.height) if defined else (library, 0)
+
+    def _operands(self) -> int:
+        """Operands up to the semicolon; how many times the statement is repeated by naming whole
+        registers."""
         repeated = 1
-        while (token := self._next()) != end:
-            if token in "{}":
-                _refuse("syntax_error", "a statement does not end with ;")
-            if _is_name(token) and self._peek() != "[":
-                repeated = max(repeated, self.qubits.get(token, self.clbits.get(token, 1)))
+        if self._peek() != ";":
+            repeated = self._operand(self.qubits)
+            while self._peek() == ",":
+                self._next()
+                repeated = max(repeated, self._operand(self.qubits))
+        self._expect(";")
         return repeated
 
-    def _register(self, registers: dict[str, int], name: str, size: int) -> None:
-        self._declare(registers, name, size)
-        self._expect(";")
+    def _operand(self, registers: dict[str, int]) -> int:
+        name = self._name()
+        if name not in registers:
+            kind = "qubits" if registers is self.qubits else "classical bits"
+            self._refuse("syntax_error", f"{name[:40]} is not declared as {kind}")
+        return 1 if self._index(name, registers[name]) else registers[name]
+
+    def _index(self, name: str, size: int) -> bool:
+        """An index behind ``name``, if there is one."""
+        if self._peek() != "[":
+            return False
+        self._next()
+        text = self._next()
+        if not text.isdigit() or int(text) >= size:
+            self._refuse("bad_index", f"{name[:40]} has no place {text[:20]!r}")
+        self._expect("]")
+        return True
+
+    def _arguments(self) -> None:
+        """A list of expressions in parentheses; the parser judges them, once they are known to be short."""
+        self._expect("(")
+        depth, terms = 1, 0
+        while depth:
+            token = self._next()
+            if not (token in _IN_EXPRESSIONS or token[0] in "0123456789." or _is_name(token)):
+                self._refuse("syntax_error", f"{token[:20]!r} stands in an expression")
+            depth += (token == "(") - (token == ")")
+            terms = 0 if token == "," else terms + 1
+            if terms > self.limits.expression_terms:
+                self._refuse("expression_too_long", f"it has more than {self.limits.expression_terms} terms")
+
+    def _names_until(self, end: str) -> None:
+        """Names, separated by commas: the operands where qubits have no registers."""
+        if self._peek() != end:
+            self._name()
+            while self._peek() == ",":
+                self._next()
+                self._name()
+        self._expect(end)
 
     def _declare(self, registers: dict[str, int], name: str, size: int) -> None:
         if name in self.qubits or name in self.clbits:
-            _refuse("syntax_error", f"{name} is declared twice")
+            self._refuse("syntax_error", f"{name} is declared twice")
         registers[name] = size
         if len(self.qubits) + len(self.clbits) > self.limits.registers:
-            _refuse("too_many_registers", f"it declares more than {self.limits.registers}")
+            self._refuse("too_many_registers", f"it declares more than {self.limits.registers}")
         for kind, declared, limit in (
             ("qubits", self.qubits, self.limits.qubits),
             ("clbits", self.clbits, self.limits.clbits),
         ):
             if (total := sum(declared.values())) > limit:
-                _refuse(f"too_many_{kind}", f"it has {total} {kind}, the limit is {limit}")
+                self._refuse(f"too_many_{kind}", f"it has {total} {kind}, the limit is {limit}")
 
     def _size(self) -> int:
         self._expect("[")
         text = self._next()
-        if not text.isdigit() or len(text) > 9 or int(text) == 0:
-            _refuse("bad_number", f"{text[:20]!r} is not a register size")
+        if not text.isdigit() or int(text) == 0:
+            self._refuse("bad_number", f"{text[:20]!r} is not a register size")
         self._expect("]")
         return int(text)
 
     def _name(self) -> str:
         word = self._next()
-        if not _is_name(word):
-            _refuse("syntax_error", f"{word[:20]!r} stands where a name is expected")
+        if not _is_name(word) or word in _STATEMENTS:
+            self._refuse("syntax_error", f"{word[:20]!r} stands where a name is expected")
         return word
+
+    def _count_statement(self) -> None:
+        self.statements += 1
+        if self.statements > self.limits.statements:
+            self._refuse("too_many_statements", f"it has more than {self.limits.statements}")
 
     def _spend(self, gates: int) -> None:
         self.expanded += gates
@@ -266,25 +434,12 @@ class _Linter:
 
     def _check_expansion(self, gates: int) -> None:
         if gates > self.limits.expanded_gates:
-            _refuse("too_many_gates", f"it unfolds to more than {self.limits.expanded_gates} gates")
-
-    def _skip_parenthesis(self) -> None:
-        depth = 1
-        while depth:
-            token = self._next()
-            if token in (";", "{", "}"):
-                _refuse("syntax_error", "a parenthesis is not closed")
-            depth += (token == "(") - (token == ")")
-
-    def _skip_until(self, end: str) -> None:
-        while (token := self._next()) != end:
-            if token in (";", "{", "}"):
-                _refuse("syntax_error", f"{token!r} stands where {end!r} is expected")
+            self._refuse("too_many_gates", f"it unfolds to more than {self.limits.expanded_gates} gates")
 
     def _expect(self, wanted: str) -> None:
         token = self._next()
         if token != wanted:
-            _refuse("syntax_error", f"{token[:20]!r} stands where {wanted!r} is expected")
+            self._refuse("syntax_error", f"{token[:20]!r} stands where {wanted!r} is expected")
 
     def _peek(self) -> str:
         return self.tokens[self.position] if self.position < len(self.tokens) else ""
@@ -295,9 +450,19 @@ class _Linter:
         self.position += 1
         return self.tokens[self.position - 1]
 
+    def _refuse(self, code: str, message: str, remedy: str | None = None) -> NoReturn:
+        _refuse(code, f"{_line(self.text, self.starts[self.position - 1])}: {message}", remedy)
+
+
+_IN_EXPRESSIONS = frozenset(("+", "-", "*", "/", "^", "**", ",", "(", ")"))
+
 
 def _is_name(token: str) -> bool:
     return token[0].isalpha() or token[0] == "_"
+
+
+def _line(text: str, position: int) -> str:
+    return f"line {text.count(chr(10), 0, position) + 1}"
 
 
 def _refuse(code: str, message: str, remedy: str | None = None) -> NoReturn:

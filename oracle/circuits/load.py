@@ -1,9 +1,11 @@
-"""From OpenQASM text to a Qiskit circuit. Runs inside the sandbox only: the parsers can hang, abort or panic."""
+"""From OpenQASM text to a Qiskit circuit. Runs inside the sandbox only: the parsers can hang, abort or
+panic."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oracle.circuits.limits import CircuitLimits
@@ -18,42 +20,28 @@ def load(source: bytes, format: str, limits: CircuitLimits) -> Any:
         circuit = _parse(source.decode("ascii"), format)
     except MemoryError:
         raise
+    except RecursionError:
+        raise CircuitRejected(
+            "nested_too_deeply", "the parser cannot follow its nesting", field="circuit"
+        ) from None
     except Exception as err:
-        raise CircuitRejected("syntax_error", f"cannot be parsed: {_one_line(err)}", field="circuit") from None
+        raise CircuitRejected(
+            "syntax_error", f"cannot be parsed: {_one_line(err)}", field="circuit"
+        ) from None
     except BaseException as err:  # Rust panics are no Exceptions
         if isinstance(err, (KeyboardInterrupt, SystemExit)):
             raise
         raise CircuitRejected("parser_crash", "the parser panicked on it", field="circuit") from None
-    _check(circuit, limits)
+    check_circuit(circuit, limits)
     return circuit
 
 
-def instructions_digest(circuit: Any) -> str:
-    """Hex sha-256 of the circuit's instructions, one a line: name, parameters (repr), qubit and bit indices."""
-    place = {bit: index for index, bit in enumerate(circuit.qubits)}
-    place.update({bit: index for index, bit in enumerate(circuit.clbits)})
-    hasher = hashlib.sha256(f"{circuit.num_qubits} {circuit.num_clbits}\n".encode())
-    for instruction in circuit.data:
-        parameters = ",".join(repr(p) if isinstance(p, (int, float)) else type(p).__name__ for p in instruction.params)
-        qubits = ",".join(str(place[bit]) for bit in instruction.qubits)
-        clbits = ",".join(str(place[bit]) for bit in instruction.clbits)
-        hasher.update(f"{instruction.name}({parameters}) {qubits} {clbits}\n".encode())
-    return hasher.hexdigest()
+def check_circuit(circuit: Any, limits: CircuitLimits) -> None:
+    """The lint's limits again, on what Qiskit made of the text. Raises :class:`CircuitRejected`.
 
-
-def _parse(text: str, format: str) -> Any:
-    if format == "openqasm2":
-        from qiskit import qasm2
-
-        # No include path: qelib1.inc is built in, and any other path would be opened.
-        return qasm2.loads(text, include_path=(), custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS)
-    from qiskit import qasm3
-
-    return qasm3.loads(text)
-
-
-def _check(circuit: Any, limits: CircuitLimits) -> None:
-    """The lint's limits again, on what the parser made of the text."""
+    Called for the circuit as parsed and as compiled: only the second shows the angles inside gate
+    definitions.
+    """
     figures = (
         ("too_many_qubits", "qubits", circuit.num_qubits, limits.qubits),
         ("too_many_clbits", "classical bits", circuit.num_clbits, limits.clbits),
@@ -65,9 +53,80 @@ def _check(circuit: Any, limits: CircuitLimits) -> None:
             raise CircuitRejected(code, f"it has {found} {what}, the limit is {limit}", field="circuit")
     if circuit.parameters:
         raise CircuitRejected("unbound_parameters", "it has parameters without values", field="circuit")
-    for instruction in circuit.data:
+    measured = False
+    for instruction in _all_instructions(circuit):
+        measured |= instruction.name == "measure"
         if any(isinstance(value, float) and not math.isfinite(value) for value in instruction.params):
-            raise CircuitRejected("bad_number", f"an angle of {instruction.name} is not finite", field="circuit")
+            raise CircuitRejected(
+                "bad_number", f"an angle of {instruction.name} is not finite", field="circuit"
+            )
+    if not measured:
+        raise CircuitRejected(
+            "no_measurement", "it measures nothing, so there would be no counts", field="circuit"
+        )
+
+
+def instructions_digest(circuit: Any) -> str:
+    """Hex sha-256 of the circuit's instructions, one a line: name, parameters (repr), qubit and bit indices.
+
+    The blocks of an `if` follow it between braces. Names of registers and bits do not count, places do.
+    """
+    places = {bit: index for bits in (circuit.qubits, circuit.clbits) for index, bit in enumerate(bits)}
+    hasher = hashlib.sha256(f"{circuit.num_qubits} {circuit.num_clbits}\n".encode())
+    for line in _lines(circuit, places):
+        hasher.update(line.encode() + b"\n")
+    return hasher.hexdigest()
+
+
+def _parse(text: str, format: str) -> Any:
+    if format == "openqasm2":
+        from qiskit import qasm2
+
+        # No include path: qelib1.inc is built in, and any other path would be opened.
+        return qasm2.loads(text, include_path=(), custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS)
+    from qiskit import qasm3
+
+    return qasm3.loads(text)  # never loads_experimental: it prints files and segfaults
+
+
+def _all_instructions(circuit: Any) -> Iterator[Any]:
+    for instruction in circuit.data:
+        yield instruction
+        for block in _blocks(instruction):
+            yield from _all_instructions(block)
+
+
+def _blocks(instruction: Any) -> tuple[Any, ...]:
+    return getattr(instruction.operation, "blocks", ()) if instruction.is_control_flow() else ()
+
+
+def _lines(circuit: Any, places: Mapping[Any, int]) -> Iterator[str]:
+    for instruction in circuit.data:
+        qubits = ",".join(str(places[bit]) for bit in instruction.qubits)
+        clbits = ",".join(str(places[bit]) for bit in instruction.clbits)
+        blocks = _blocks(instruction)
+        if not blocks:
+            yield f"{instruction.name}({','.join(map(_parameter, instruction.params))}) {qubits} {clbits}"
+            continue
+        yield f"{instruction.name}({_condition(instruction.operation, places)}) {qubits} {clbits}"
+        for block in blocks:
+            inner = (
+                zip(block.qubits, instruction.qubits, strict=True),
+                zip(block.clbits, instruction.clbits, strict=True),
+            )
+            yield "{"
+            yield from _lines(block, {bit: places[outer] for pairs in inner for bit, outer in pairs})
+            yield "}"
+
+
+def _condition(operation: Any, places: Mapping[Any, int]) -> str:
+    tested, value = operation.condition
+    bits = [tested] if tested in places else list(tested)
+    return f"{','.join(str(places[bit]) for bit in bits)}=={int(value)}"
+
+
+def _parameter(value: Any) -> str:
+    return repr(float(value)) if isinstance(value, (int, float)) else type(value).__name__
 
 
 def _one_line(err: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -25,10 +26,11 @@ class RunRequest:
 class RunResult:
     """What a simulator measured.
 
-    ``counts`` maps bit strings in Qiskit's order (classical bit 0 last, registers joined without spaces) to how often
-    they occurred. ``engine`` names simulator and method, ``versions`` the packages. ``transpiled_digest`` is the hex
-    sha-256 of the executed circuit's instructions (:func:`oracle.circuits.load.instructions_digest`). ``confinement``
-    says what held the process in: ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase.
+    ``counts`` maps bit strings in Qiskit's order (classical bit 0 last, registers joined without spaces) to
+    how often they occurred. ``engine`` names simulator and method, ``versions`` the packages.
+    ``transpiled_digest`` is the hex sha-256 of the executed circuit's instructions
+    (:func:`oracle.circuits.load.instructions_digest`). ``confinement`` says what held the process in:
+    ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase.
     """
 
     counts: dict[str, int]
@@ -47,7 +49,7 @@ class RunResult:
 
     @classmethod
     def from_untrusted(cls, document: Any, request: RunRequest) -> RunResult:
-        """The result a sandboxed process sent. The circuit may have taken that process over, so all is checked.
+        """The result a sandboxed process sent; the circuit may have taken it over, so all is checked.
 
         Raises :class:`CircuitRejected` with code ``bad_result``.
         """
@@ -64,7 +66,7 @@ class RunResult:
 def _problem(result: RunResult, request: RunRequest) -> str:
     width = result.clbits
     numbers = (result.shots, result.seed, result.qubits, width, result.depth)
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers):
+    if not all(_is_count(number) for number in numbers):
         return "a number is not one"
     if result.shots != request.shots or (request.seed is not None and result.seed != request.seed):
         return "it is for another run"
@@ -72,16 +74,37 @@ def _problem(result: RunResult, request: RunRequest) -> str:
         return "its width is out of range"
     if not 0 < len(result.counts) <= request.limits.outcomes:
         return "it has no outcomes or too many"
-    if any(not re.fullmatch(r"[01]{%d}" % width, key) for key in result.counts):
+    outcome = re.compile(f"[01]{{{width}}}")
+    if not all(outcome.fullmatch(key) for key in result.counts):
         return "an outcome is not a bit string of the circuit's width"
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in result.counts.values()):
+    if not all(_is_count(number) and number > 0 for number in result.counts.values()):
         return "a count is not a positive number"
     if sum(result.counts.values()) != request.shots:
         return "the counts do not add up to the shots"
-    texts = (result.method, result.engine, result.transpiled_digest, result.confinement)
-    if any(not isinstance(text, str) or len(text) > 80 for text in texts):
+    if not re.fullmatch(r"[0-9a-f]{64}", result.transpiled_digest):
+        return "a digest is not one"
+    labels = (
+        result.method,
+        result.engine,
+        result.confinement,
+        *result.operations,
+        *result.versions,
+        *result.seconds,
+    )
+    if not all(_LABEL.fullmatch(label) for label in (*labels, *result.versions.values())):
         return "a label is not one"
-    for labels, kind in ((result.operations, int), (result.versions, str), (result.seconds, (int, float))):
-        if len(labels) > 256 or any(not isinstance(k, str) or not isinstance(v, kind) for k, v in labels.items()):
-            return "a table is malformed"
+    if max(len(result.operations), len(result.versions), len(result.seconds)) > 256:
+        return "a table is too long"
+    if not all(_is_count(number) for number in result.operations.values()):
+        return "a number of operations is not one"
+    if not all(isinstance(span, (int, float)) and 0 <= span < math.inf for span in result.seconds.values()):
+        return "a time is not one"
     return ""
+
+
+_LABEL = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,79}")
+
+
+def _is_count(value: object) -> bool:
+    """A number that survives JSON everywhere: whole, not negative, within 53 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53

@@ -7,12 +7,15 @@ import time
 from functools import cache
 from typing import Any
 
-from oracle.circuits.load import instructions_digest, load
+from oracle.circuits.load import check_circuit, instructions_digest, load
 from oracle.circuits.run import RunRequest
 from oracle.jobs.errors import CircuitRejected
 
-_CLIFFORD = frozenset("id x y z h s sdg sx sxdg cx cy cz swap ecr iswap measure reset barrier delay".split())
+_CLIFFORD_NAMES = "id x y z h s sdg sx sxdg cx cy cz swap ecr measure reset barrier delay"
+_CLIFFORD = frozenset(_CLIFFORD_NAMES.split())
 _BYTES_PER_AMPLITUDE = 16
+# Aer derives a width limit from this machine's memory, for every method; ours is in CircuitLimits.
+_WIDEST = 10_000
 _DETERMINISTIC = {"max_parallel_threads": 1, "max_parallel_experiments": 1, "max_parallel_shots": 1}
 
 
@@ -22,11 +25,13 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
     Raises :class:`CircuitRejected`. Seeded runs are bit-identical: one thread, optimisation level 0.
     """
     limits = request.limits
-    if request.shots > limits.shots:
-        raise CircuitRejected("too_many_shots", f"asks for {request.shots} shots, the limit is {limits.shots}")
+    if not 1 <= request.shots <= limits.shots:
+        code = "too_many_shots" if request.shots > limits.shots else "no_shots"
+        raise CircuitRejected(code, f"asks for {request.shots} shots, the limit is {limits.shots}")
     circuit = load(request.source, request.format, limits)
     loaded = time.perf_counter()
-    compiled = pass_manager().run(circuit)
+    compiled = _compiled(circuit)
+    check_circuit(compiled, limits)
     transpiled = time.perf_counter()
     method = choose_method(compiled, limits.memory_bytes)
     seed = secrets.randbits(32) if request.seed is None else request.seed
@@ -61,8 +66,8 @@ def choose_method(circuit: Any, memory_bytes: int) -> str:
     """``stabilizer`` for Clifford circuits, else ``statevector`` if its amplitudes fit. Raises
     :class:`CircuitRejected`.
 
-    Never Aer's ``automatic`` (it refuses wide circuits whatever they are) nor ``extended_stabilizer`` (its counts are
-    wrong, Qiskit/qiskit-aer#2315).
+    Never Aer's ``automatic`` (it refuses wide circuits whatever they are) nor ``extended_stabilizer`` (its
+    counts are wrong, Qiskit/qiskit-aer#2315).
     """
     if set(circuit.count_ops()) <= _CLIFFORD:
         return "stabilizer"
@@ -78,7 +83,7 @@ def choose_method(circuit: Any, memory_bytes: int) -> str:
 
 @cache
 def pass_manager() -> Any:
-    """Qiskit's preset pass manager for Aer, built once: building it costs far more than a small simulation."""
+    """Qiskit's preset pass manager for Aer, built once: that costs far more than a small simulation."""
     from qiskit.transpiler import generate_preset_pass_manager
 
     return generate_preset_pass_manager(0, simulator("statevector"))
@@ -89,7 +94,9 @@ def simulator(method: str) -> Any:
     """One Aer simulator per method, on one thread."""
     from qiskit_aer import AerSimulator
 
-    return AerSimulator(method=method, **_DETERMINISTIC)
+    simulator = AerSimulator(method=method, **_DETERMINISTIC)
+    simulator.set_max_qubits(_WIDEST)
+    return simulator
 
 
 @cache
@@ -100,15 +107,30 @@ def versions() -> dict[str, str]:
     import qiskit
     import qiskit_aer
 
-    return {"python": platform.python_version(), "qiskit": qiskit.__version__, "qiskit-aer": qiskit_aer.__version__}
+    return {
+        "python": platform.python_version(),
+        "qiskit": qiskit.__version__,
+        "qiskit-aer": qiskit_aer.__version__,
+    }
+
+
+def _compiled(circuit: Any) -> Any:
+    try:
+        return pass_manager().run(circuit)
+    except RecursionError:
+        raise CircuitRejected(
+            "nested_too_deeply", "its gates rest on too many others", field="circuit"
+        ) from None
 
 
 def _run(circuit: Any, method: str, shots: int, seed: int) -> dict[str, int]:
     result = simulator(method).run(circuit, shots=shots, seed_simulator=seed).result()
     if not result.success:
         status = " ".join(str(result.results[0].status if result.results else result.status).split())[:160]
-        code = "too_much_memory" if "memory" in status.lower() else "simulation_failed"
+        code = (
+            "too_much_memory" if "memory" in status.lower() or "bad_alloc" in status else "simulation_failed"
+        )
         raise CircuitRejected(code, f"the simulator gave up: {status}", field="circuit")
-    # Aer's own keys are hex numbers of all classical bits; Qiskit's nicer form leaves out bits without a register.
+    # Aer's keys are hex numbers of all classical bits; Qiskit's nicer form drops bits without a register.
     width = circuit.num_clbits
     return {f"{int(key, 16):0{width}b}": int(number) for key, number in result.data()["counts"].items()}

@@ -1,7 +1,9 @@
 """The sandbox's worker process: warm once, then fork one confined child per circuit.
 
-Started by :class:`oracle.circuits.sandbox.Sandbox` as ``python -m oracle.circuits.worker``. Speaks length-prefixed JSON
-on stdin and stdout and ends when stdin does. The warm process itself never parses a circuit from outside.
+Started by :class:`oracle.circuits.sandbox.Sandbox` as ``python -m oracle.circuits.worker``. Speaks
+length-prefixed JSON on stdin and stdout and ends when stdin does. The warm process itself never parses a
+circuit from outside; with ``--single-use``, for systems where a warm process cannot safely fork, it confines
+itself, runs one and ends.
 """
 
 from __future__ import annotations
@@ -16,28 +18,35 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from oracle.circuits.confine import confine
+from oracle.circuits.confine import confine, die_with_parent
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest
 from oracle.circuits.simulate import simulate
 from oracle.jobs.errors import CircuitRejected
 
+SINGLE_USE = "--single-use"
 MAX_FRAME_BYTES = 64 * 2**20
 MAX_MESSAGE = 300
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Serve requests until stdin closes."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     _silence_standard_streams()
     _warm_up()
     write_frame(answers, {"ready": True})
     while (message := read_frame(requests)) is not None:
-        write_frame(answers, _serve(message))
+        if SINGLE_USE in arguments:
+            write_frame(answers, _answer(_request(message)))
+            return
+        answer = _serve(_request(message), requests.fileno())
+        if answer is None:  # nobody is left to hear it
+            return
+        write_frame(answers, answer)
 
 
 def read_frame(stream: BinaryIO, limit: int = MAX_FRAME_BYTES) -> Any:
-    """One JSON message, or ``None`` at the end of the stream. Raises :class:`ValueError` if malformed or too long."""
+    """One JSON message, or ``None`` at the end of the stream. Raises :class:`ValueError` for others."""
     header = stream.read(4)
     if len(header) < 4:
         return None
@@ -55,59 +64,84 @@ def write_frame(stream: BinaryIO, message: Any) -> None:
     stream.flush()
 
 
-def _serve(message: dict[str, Any]) -> dict[str, Any]:
-    request = RunRequest(
-        base64.b64decode(message["source"]),
-        message["format"],
-        message["shots"],
-        message["seed"],
-        CircuitLimits(**message["limits"]),
-    )
+def diagnose(number: int, why: str, limits: CircuitLimits) -> dict[str, Any]:
+    """What to say of a run without an answer: ended by signal ``number`` (0: none), stopped for ``why``."""
+    if why == "time":
+        return {"code": "time_limit", "message": f"it ran longer than {limits.wall_seconds} s"}
+    if why == "output":
+        return {"code": "output_limit", "message": f"its result is more than {limits.output_bytes} bytes"}
+    if number == signal.SIGXCPU:
+        return {"code": "cpu_limit", "message": f"it used more than {limits.cpu_seconds} s of CPU"}
+    if number == signal.SIGKILL:
+        return {"code": "killed", "message": "the system killed it, usually for want of memory"}
+    return {"code": "crashed", "message": f"the simulator died on it (signal {number})"}
+
+
+def _request(message: dict[str, Any]) -> RunRequest:
+    source = base64.b64decode(message["source"])
+    limits = CircuitLimits(**message["limits"])
+    return RunRequest(source, message["format"], message["shots"], message["seed"], limits)
+
+
+def _serve(request: RunRequest, requests: int) -> dict[str, Any] | None:
+    """The answer of a confined child, or why it has none; ``None`` if ``requests`` closed meanwhile."""
     inlet, outlet = os.pipe()
+    worker = os.getpid()
     child = os.fork()
     if child == 0:
-        os.close(inlet)
-        _run_child(request, outlet)
+        _run_child(request, outlet, worker)
     os.close(outlet)
     try:
-        answer, why = _collect(inlet, request.limits)
+        answer, why = _collect(inlet, requests, request.limits)
     finally:
         os.close(inlet)
-        _kill(child)
-        _, status, _ = os.wait4(child, 0)
-    return answer or _diagnose(status, why, request.limits)
+        _kill(child)  # changes nothing for one that is ending already: its status stands
+        _, status = os.waitpid(child, 0)
+    if why == "abandoned":
+        return None
+    return answer or diagnose(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, why, request.limits)
 
 
-def _run_child(request: RunRequest, outlet: int) -> None:
-    """In the child: confine, simulate, answer, vanish. Nothing may return from here into the worker's loop."""
+def _run_child(request: RunRequest, outlet: int, worker: int) -> None:
+    """In the child: confine, simulate, answer, vanish. Nothing may return from here into the worker's
+    loop."""
     try:
+        die_with_parent(worker)
         os.dup2(outlet, 3)
         os.closerange(4, 1024)
         os.closerange(0, 3)
-        started = time.perf_counter()
-        try:
-            confinement = confine(request.limits)
-            answer = {"result": {**simulate(request, started), "confinement": confinement}}
-        except CircuitRejected as err:
-            answer = {"code": err.code, "message": err.message, "field": err.field, "remedy": err.remedy}
-        except MemoryError:
-            answer = _memory_limit(request.limits)
-        except BaseException as err:  # whatever it is, it is this circuit's own
-            answer = {"code": "simulation_failed", "message": f"{type(err).__name__}: {_printable(str(err))}"}
-        data = memoryview(json.dumps(answer).encode())
+        data = memoryview(json.dumps(_answer(request)).encode())
         while data:
             data = data[os.write(3, data) :]
     finally:
         os._exit(0)
 
 
-def _collect(inlet: int, limits: CircuitLimits) -> tuple[dict[str, Any] | None, str]:
-    """The child's answer, or ``None`` and why there is none: ``time``, ``output`` or ``died``."""
+def _answer(request: RunRequest) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        confinement = confine(request.limits)
+        return {"result": {**simulate(request, started), "confinement": confinement}}
+    except CircuitRejected as err:
+        return {"code": err.code, "message": err.message, "field": err.field, "remedy": err.remedy}
+    except MemoryError:
+        return _memory_limit(request.limits)
+    except BaseException as err:  # whatever it is, it is this circuit's own
+        return {"code": "simulation_failed", "message": f"{type(err).__name__}: {_printable(str(err))}"}
+
+
+def _collect(inlet: int, requests: int, limits: CircuitLimits) -> tuple[dict[str, Any] | None, str]:
+    """The child's answer, or ``None`` and why: ``time``, ``output``, ``died`` or ``abandoned``.
+
+    Nothing is due on ``requests`` before the answer, so if that can be read, it has come to its end.
+    """
     deadline, received = time.monotonic() + limits.wall_seconds, bytearray()
     while True:
-        ready, _, _ = select.select([inlet], [], [], max(0.0, deadline - time.monotonic()))
+        ready, _, _ = select.select([inlet, requests], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             return None, "time"
+        if requests in ready:
+            return None, "abandoned"
         part = os.read(inlet, 2**16)
         if not part:
             break
@@ -119,17 +153,6 @@ def _collect(inlet: int, limits: CircuitLimits) -> tuple[dict[str, Any] | None, 
     except (ValueError, RecursionError):
         return None, "died"
     return (answer, "") if isinstance(answer, dict) else (None, "died")
-
-
-def _diagnose(status: int, why: str, limits: CircuitLimits) -> dict[str, Any]:
-    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    if why == "time":
-        return {"code": "time_limit", "message": f"it ran longer than {limits.wall_seconds} s"}
-    if why == "output":
-        return {"code": "output_limit", "message": f"its result is more than {limits.output_bytes} bytes"}
-    if number in (signal.SIGXCPU, signal.SIGKILL):
-        return {"code": "cpu_limit", "message": f"it used more than {limits.cpu_seconds} s of CPU"}
-    return {"code": "crashed", "message": f"the simulator died on it (signal {number})"}
 
 
 def _memory_limit(limits: CircuitLimits) -> dict[str, Any]:
@@ -165,25 +188,26 @@ def _warm_up() -> None:
 
 
 _QASM2_GATES = b"""OPENQASM 2.0; include "qelib1.inc"; qreg q[5]; creg c[5];
-gate pair(t) a,b { cx a,b; rz(t/2) b; } u3(0.1,0.2,0.3) q[0]; u2(0.1,0.2) q[0]; u1(0.1) q[0]; u(0.1,0.2,0.3) q[0];
-p(0.1) q[0]; id q[0]; x q[0]; y q[0]; z q[0]; h q[0]; s q[0]; sdg q[0]; t q[0]; tdg q[0]; rx(0.1) q[0]; ry(0.1) q[0];
-rz(0.1) q[0]; sx q[0]; sxdg q[0]; cz q[0],q[1]; cy q[0],q[1]; swap q[0],q[1]; ch q[0],q[1]; ccx q[0],q[1],q[2];
-cswap q[0],q[1],q[2]; crx(0.1) q[0],q[1]; cry(0.1) q[0],q[1]; crz(0.1) q[0],q[1]; cu1(0.1) q[0],q[1];
-cp(0.1) q[0],q[1]; cu3(0.1,0.2,0.3) q[0],q[1]; csx q[0],q[1]; cu(0.1,0.2,0.3,0.4) q[0],q[1]; rxx(0.1) q[0],q[1];
-rzz(0.1) q[0],q[1]; rccx q[0],q[1],q[2]; rc3x q[0],q[1],q[2],q[3]; c3x q[0],q[1],q[2],q[3];
-c3sqrtx q[0],q[1],q[2],q[3]; c4x q[0],q[1],q[2],q[3],q[4]; pair(0.3) q[0],q[1]; reset q[1]; measure q[0] -> c[0];
-if(c==1) x q[1]; barrier q; measure q -> c;"""
+gate pair(t) a,b { cx a,b; rz(t/2) b; } u3(0.1,0.2,0.3) q[0]; u2(0.1,0.2) q[0]; u1(0.1) q[0];
+u(0.1,0.2,0.3) q[0]; p(0.1) q[0]; id q[0]; x q[0]; y q[0]; z q[0]; h q[0]; s q[0]; sdg q[0]; t q[0];
+tdg q[0]; rx(0.1) q[0]; ry(0.1) q[0]; rz(0.1) q[0]; sx q[0]; sxdg q[0]; cz q[0],q[1]; cy q[0],q[1];
+swap q[0],q[1]; ch q[0],q[1]; ccx q[0],q[1],q[2]; cswap q[0],q[1],q[2]; crx(0.1) q[0],q[1];
+cry(0.1) q[0],q[1]; crz(0.1) q[0],q[1]; cu1(0.1) q[0],q[1]; cp(0.1) q[0],q[1]; cu3(0.1,0.2,0.3) q[0],q[1];
+csx q[0],q[1]; cu(0.1,0.2,0.3,0.4) q[0],q[1]; rxx(0.1) q[0],q[1]; rzz(0.1) q[0],q[1]; rccx q[0],q[1],q[2];
+rc3x q[0],q[1],q[2],q[3]; c3x q[0],q[1],q[2],q[3]; c3sqrtx q[0],q[1],q[2],q[3];
+c4x q[0],q[1],q[2],q[3],q[4]; pair(0.3) q[0],q[1]; reset q[1]; measure q[0] -> c[0]; if(c==1) x q[1];
+barrier q; measure q -> c;"""
 _QASM3_GATES = b"""OPENQASM 3.0; include "stdgates.inc"; qubit[3] q; bit[3] c; bit d;
-gate pair(t) a, b { cx a, b; rz(t/2) b; } U(0.1, 0.2, 0.3) q[0]; gphase(0.1); p(0.1) q[0]; x q[0]; y q[0]; z q[0];
-h q[0]; s q[0]; sdg q[0]; t q[0]; tdg q[0]; sx q[0]; rx(pi/3) q[0]; ry(0.1) q[0]; rz(0.1) q[0]; cx q[0], q[1];
-cy q[0], q[1]; cz q[0], q[1]; cp(0.1) q[0], q[1]; crx(0.1) q[0], q[1]; cry(0.1) q[0], q[1]; crz(0.1) q[0], q[1];
-ch q[0], q[1]; swap q[0], q[1]; ccx q[0], q[1], q[2]; cswap q[0], q[1], q[2]; cu(0.1,0.2,0.3,0.4) q[0], q[1];
-CX q[0], q[1]; phase(0.1) q[0]; cphase(0.1) q[0], q[1]; id q[0]; u1(0.1) q[0]; u2(0.1,0.2) q[0]; u3(0.1,0.2,0.3) q[0];
-pair(0.3) q[0], q[1]; reset q[1]; d = measure q[0]; if (d == true) { x q[1]; } if (c == 1) { x q[1]; }
-barrier q; c = measure q;"""
+gate pair(t) a, b { cx a, b; rz(t/2) b; } U(0.1, 0.2, 0.3) q[0]; gphase(0.1); p(0.1) q[0]; x q[0]; y q[0];
+z q[0]; h q[0]; s q[0]; sdg q[0]; t q[0]; tdg q[0]; sx q[0]; rx(pi/3) q[0]; ry(0.1) q[0]; rz(0.1) q[0];
+cx q[0], q[1]; cy q[0], q[1]; cz q[0], q[1]; cp(0.1) q[0], q[1]; crx(0.1) q[0], q[1]; cry(0.1) q[0], q[1];
+crz(0.1) q[0], q[1]; ch q[0], q[1]; swap q[0], q[1]; ccx q[0], q[1], q[2]; cswap q[0], q[1], q[2];
+cu(0.1,0.2,0.3,0.4) q[0], q[1]; CX q[0], q[1]; phase(0.1) q[0]; cphase(0.1) q[0], q[1]; id q[0];
+u1(0.1) q[0]; u2(0.1,0.2) q[0]; u3(0.1,0.2,0.3) q[0]; pair(0.3) q[0], q[1]; reset q[1]; d = measure q[0];
+if (d == true) { x q[1]; } if (c == 1) { x q[1]; } barrier q; c = measure q;"""
 _CLIFFORD = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2]; h q[0]; cx q[0],q[1]; measure q -> c;'
 _WARM_UP = (("openqasm2", _CLIFFORD), ("openqasm2", _QASM2_GATES), ("openqasm3", _QASM3_GATES))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

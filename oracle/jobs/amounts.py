@@ -8,7 +8,7 @@ from oracle.jobs.errors import InputError
 
 MAX_AMOUNT = 2**96 - 1
 _UNITS = {"wei": 0, "gwei": 9, "ether": 18, "eth": 18}
-_AMOUNT = re.compile(r"(\d{1,30}(?:\.\d{1,18})?)\s*([a-zA-Z]*)")
+_AMOUNT = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,18})?)\s*([a-zA-Z]*)")
 
 
 def parse_amount(text: str | int, field: str = "amount") -> int:
@@ -19,9 +19,11 @@ def parse_amount(text: str | int, field: str = "amount") -> int:
     """
     if isinstance(text, bool) or not isinstance(text, (str, int)):
         raise InputError("is not an amount", field=field, remedy='write for example "0.01 ether"')
-    match = _AMOUNT.fullmatch(str(text).strip())
+    if isinstance(text, int):  # a very long one cannot even be printed
+        text = str(text) if abs(text) <= MAX_AMOUNT else hex(text)
+    match = _AMOUNT.fullmatch(text.strip())
     if not match or (match[2] and match[2].lower() not in _UNITS):
-        raise InputError(f"{str(text)[:40]!r} is not an amount", field=field, remedy='write for example "0.01 ether"')
+        raise InputError(f"{text[:40]!r} is not an amount", field=field, remedy='write for example "0.01 ether"')
     whole, _, fraction = match[1].partition(".")
     places = _UNITS[match[2].lower() or "wei"]
     fraction = fraction.rstrip("0")

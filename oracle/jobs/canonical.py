@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from typing import Any
 
 import rfc8785
@@ -11,6 +13,9 @@ import rfc8785
 from oracle.jobs.errors import InputError
 
 MAX_DEPTH = 32
+_NESTING = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+# A bracket, or a whole string, whose brackets do not count; one without an end reaches to the end of the data.
+_TOKEN = re.compile(rb'[][{}]|"[^"\\]*(?:\\(?:.|\Z)[^"\\]*)*(?:"|\Z)', re.DOTALL)
 
 
 def canonical_bytes(document: Any) -> bytes:
@@ -27,15 +32,20 @@ def digest(data: bytes) -> bytes:
 
 
 def parse_json(data: bytes, what: str, max_bytes: int) -> Any:
-    """Parse untrusted JSON strictly: UTF-8, no duplicate keys, no NaN, bounded size and depth.
+    """Parse untrusted JSON strictly: UTF-8, no duplicate keys, finite numbers, bounded size and depth.
 
     ``what`` names the document in errors. Raises :class:`InputError`.
     """
     if len(data) > max_bytes:
         raise InputError(f"is {len(data)} bytes, more than the {max_bytes} allowed", field=what)
+    _check_depth(data, what)
     try:
         document = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant, parse_int=_bounded_int
+            data.decode("utf-8"),
+            object_pairs_hook=_unique_pairs,
+            parse_constant=_refuse_constant,
+            parse_int=_bounded_int,
+            parse_float=_finite_float,
         )
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text", field=what) from None
@@ -43,7 +53,6 @@ def parse_json(data: bytes, what: str, max_bytes: int) -> Any:
         raise InputError("is nested too deeply", field=what) from None
     except ValueError as err:
         raise InputError(f"is not valid JSON ({err})", field=what) from None
-    _check_depth(document, what)
     return document
 
 
@@ -64,15 +73,17 @@ def _bounded_int(text: str) -> int:
     return int(text)
 
 
-def _check_depth(document: Any, what: str) -> None:
-    level = [document]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            if isinstance(node, (dict, list))
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return
-    raise InputError("is nested too deeply", field=what)
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("number too large")
+    return value
+
+
+def _check_depth(data: bytes, what: str) -> None:
+    # Before parsing: py-evm raises Python's recursion limit so far that json's own recursion ends the process.
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        depth += _NESTING.get(token[0], 0)
+        if depth > MAX_DEPTH:
+            raise InputError("is nested too deeply", field=what)

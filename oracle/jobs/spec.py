@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from oracle.jobs.amounts import parse_amount
-from oracle.jobs.canonical import canonical_bytes, parse_json
+from oracle.jobs.canonical import MAX_DEPTH, canonical_bytes, parse_json
 from oracle.jobs.errors import InputError
 
 MAX_SPEC_BYTES = 64 * 1024
@@ -43,7 +44,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def parse_draft(data: bytes) -> dict[str, Any]:
-    """The mapping in a YAML draft. Aliases, duplicate keys and custom tags are refused.
+    """The mapping in a YAML draft. Aliases, duplicate keys and tags are refused.
 
     Raises :class:`InputError` naming what is wrong.
     """
@@ -73,12 +74,13 @@ def normalise(draft: Mapping[str, Any], *, requester: str, circuit: str) -> dict
     spec["quantum"]["circuit"] = circuit
     amount = spec["budget"].get("amount")
     spec["budget"]["amount"] = "1" if amount is None else str(parse_amount(amount, "budget.amount"))
-    if isinstance(spec["budget"]["token"], int):  # YAML reads an unquoted 0x… as a number
-        spec["budget"]["token"] = f"0x{spec['budget']['token']:040x}"
+    token = spec["budget"]["token"]
+    if isinstance(token, int) and not isinstance(token, bool):  # YAML reads an unquoted 0x… as a number
+        spec["budget"]["token"] = f"0x{token:040x}"
     check_spec(spec)
     if amount is None:  # said last: a misspelt field may be the reason
         raise InputError("is missing", field="budget.amount", remedy='add for example `amount: "0.01 ether"`')
-    return spec
+    return json.loads(canonical_bytes(spec))  # numbers as the oracle will read them: 1024.0 becomes 1024
 
 
 def parse_spec(data: bytes) -> dict[str, Any]:
@@ -132,9 +134,19 @@ def _merged(defaults: Mapping[str, Any], given: Any, path: str) -> dict[str, Any
 @cache
 def _validator() -> Any:
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
+    strict = extend(Draft202012Validator, {"pattern": _check_pattern})
     text = resources.files("oracle.jobs").joinpath("schemas/spec-v1.json").read_text()
-    return Draft202012Validator(json.loads(text))
+    return strict(json.loads(text))
+
+
+def _check_pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    # Python's own `$` also matches before a newline at the end, which a digest or an address must not have.
+    if isinstance(instance, str) and (instance.endswith("\n") or not re.search(pattern, instance)):
+        yield ValidationError("is malformed")
 
 
 def _most_telling(error: Any) -> tuple[int, str]:
@@ -182,10 +194,19 @@ def _draft_loader() -> type:
     class DraftLoader(yaml.SafeLoader):
         """Safe YAML without aliases (which can expand without bound) and without duplicate keys."""
 
+        depth = 0
+
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
                 raise ValueError("aliases are not allowed")
-            return super().compose_node(parent, index)
+            if self.peek_event().tag is not None:  # some standard ones raise anything for a bad value
+                raise ValueError("tags are not allowed")
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                raise ValueError("nested too deeply")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -193,4 +214,11 @@ def _draft_loader() -> type:
                 raise ValueError("duplicate or unusable key")
             return super().construct_mapping(node, deep)
 
+        def construct_yaml_int(self, node: Any) -> int:
+            value = super().construct_yaml_int(node)
+            if value.bit_length() > 256:  # in hexadecimal it can be too long to print
+                raise ValueError("number too large")
+            return value
+
+    DraftLoader.add_constructor("tag:yaml.org,2002:int", DraftLoader.construct_yaml_int)
     return DraftLoader

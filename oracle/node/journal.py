@@ -6,16 +6,17 @@ delivered, a signed transaction before it is broadcast. A node that dies anywher
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from oracle.chain.sender import Attempt
 from oracle.jobs.errors import JournalError
@@ -57,18 +58,24 @@ class JobRow:
 
 
 class Journal:
-    """Exclusive: a second process opening the same file is refused. Thread-safe."""
+    """Exclusive: a second node opening the same file is refused; readers (:func:`read_counts`) are not. Thread-safe."""
 
     def __init__(self, path: Path, *, chain_id: int, escrow: str, oracle: str):
         self.path = path
         self._lock = threading.RLock()
-        self._db = self._open(path)
+        self._guard = _claim_file(path)
+        try:
+            self._db = _open(path)
+        except BaseException:
+            self._guard.close()
+            raise
         self._claim({"chain_id": str(chain_id), "escrow": escrow, "oracle": oracle})
 
     def close(self) -> None:
         """Release the file."""
         with self._lock:
             self._db.close()
+            self._guard.close()
 
     # ------------------------------------------------------------------------------------------ jobs
 
@@ -188,30 +195,6 @@ class Journal:
 
     # --------------------------------------------------------------------------------------- internals
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            db = sqlite3.connect(path, timeout=0.5, check_same_thread=False, isolation_level=None)
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("BEGIN EXCLUSIVE")
-            for statement in _SCHEMA:
-                db.execute(statement)
-            db.execute("COMMIT")
-        except sqlite3.OperationalError as err:
-            if "locked" in str(err):
-                raise JournalError(
-                    "another node is using it", field=str(path), remedy="stop that node; one journal serves one node"
-                ) from None
-            raise JournalError(f"cannot be opened ({err})", field=str(path)) from None
-        except sqlite3.DatabaseError as err:
-            raise JournalError(
-                f"is damaged ({err})", field=str(path), remedy="restore it from a backup; do not start without it"
-            ) from None
-        return db
-
     def _claim(self, identity: dict[str, str]) -> None:
         """Refuse a journal written for another chain, contract, account or schema."""
         wanted = {**identity, "schema": str(SCHEMA_VERSION)}
@@ -261,6 +244,50 @@ class Journal:
         db.execute(
             "INSERT INTO history (job_id, at, step, note) VALUES (?, ?, ?, ?)", (job_id, time.time(), step, note)
         )
+
+
+def read_counts(path: Path) -> dict[str, int]:
+    """Number of jobs in each step, also while a node runs. Raises :class:`JournalError`."""
+    if not path.exists():
+        raise JournalError("there is no journal", field=str(path), remedy="start the node once with `qscrow oracle run`")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return dict(db.execute("SELECT step, COUNT(*) FROM jobs GROUP BY step").fetchall())
+    except sqlite3.Error as err:
+        raise JournalError(f"cannot be read ({err})", field=str(path)) from None
+
+
+def _claim_file(path: Path) -> IO[str]:
+    """Hold the journal's lock file; the system lets go of it when the process dies, however it dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    guard = path.with_suffix(".lock").open("w")
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        guard.close()
+        raise JournalError(
+            "another node is using it", field=str(path), remedy="stop that node; one journal serves one node"
+        ) from None
+    return guard
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN EXCLUSIVE")
+        for statement in _SCHEMA:
+            db.execute(statement)
+        db.execute("COMMIT")
+    except sqlite3.OperationalError as err:
+        raise JournalError(f"cannot be opened ({err})", field=str(path)) from None
+    except sqlite3.DatabaseError as err:
+        raise JournalError(
+            f"is damaged ({err})", field=str(path), remedy="restore it from a backup; do not start without it"
+        ) from None
+    return db
 
 
 def _job_row(row: sqlite3.Row) -> JobRow:

@@ -44,7 +44,6 @@ class Node:
                 self._complain(str(err))
             pause = min(self._t.config.poll_seconds * 2**failures, self._t.config.max_backoff_seconds)
             self._stop.wait(pause if failures else self._t.config.poll_seconds)
-        self.drain()
 
     def stop(self) -> None:
         """Ask :meth:`run` to end after the steps under way; safe from a signal handler."""

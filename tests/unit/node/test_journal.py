@@ -68,7 +68,7 @@ def test_advance__killed_before_commit__leaves_the_former_step(tmp_path):
     first.add_job(7, terms(), 3, b"h" * 32)
     first._db.execute("BEGIN IMMEDIATE")
     first._db.execute("UPDATE jobs SET step = 'ran' WHERE job_id = 7")
-    first._db.close()  # what a kill leaves behind: an open transaction, never committed
+    first.close()  # what a kill leaves behind: an open transaction, never committed
 
     again = Journal(tmp_path / "journal.db", **IDENTITY)
 

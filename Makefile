@@ -1,0 +1,79 @@
+# Qscrow. `make` lists the targets; each does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+ARGS ?=
+FOUNDRY := $(CURDIR)/node_modules/@foundry-rs
+# The native binaries first: the npm wrapper of forge exits 0 whatever happens. Off Linux the wrappers have to do.
+export PATH := $(FOUNDRY)/anvil-linux-amd64/bin:$(FOUNDRY)/forge-linux-amd64/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+# Brownie's plugin loads in any Brownie project and is not wanted in tests that do not need it.
+PYTEST := $(BIN)/python -m pytest -p no:pytest-brownie
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK_TITLE := \# Full lock of every dependency, with hashes, for Python 3.11 to 3.13. Made from pyproject.toml by `make lock`.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test unit integration contracts artifacts check-artifacts lint venv contracts-setup lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: venv ## the whole flow with real circuits, in one process (ARGS=--json for the facts as JSON)
+	@$(BIN)/qscrow demo $(ARGS)
+
+test: contracts-setup venv ## every suite, and a closing line with the counts
+	@$(BIN)/python scripts/run_tests.py
+
+unit: venv ## unit tests
+	$(PYTEST) tests/unit $(ARGS)
+
+integration: venv ## nodes, chains and processes together
+	$(PYTEST) tests/integration $(ARGS)
+
+contracts: venv contracts-setup ## Brownie tests of the contracts on anvil
+	$(BIN)/brownie test tests/contracts $(ARGS)
+
+artifacts: venv contracts-setup ## recompile the contracts that ship in oracle/chain/abi
+	$(BIN)/python scripts/artifacts.py
+
+check-artifacts: venv contracts-setup ## compare the shipped contracts with their sources
+	$(BIN)/python scripts/artifacts.py --check
+
+lint: venv ## syntax, style and common mistakes
+	$(BIN)/python -m compileall -q oracle scripts tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+venv: $(VENV)/.stamp ## the Python environment, from the lock
+contracts-setup: node_modules/.stamp ## the compiler and the chain tools, from npm
+	@scripts/setup_solc.sh
+
+$(VENV)/.stamp: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "error: $(PYTHON) cannot make virtual environments; install its venv package" >&2; exit 1; }
+	@echo "setting up $(VENV) (once, a minute or two)" >&2
+	@$(PYTHON) -m venv $(VENV) >&2
+	@$(PIP) --require-hashes -r requirements.txt >&2
+	@$(PIP) --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
+node_modules/.stamp: package.json package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null \
+	    || { echo "error: Node 20 or newer with npm is needed for the contract tests" >&2; exit 1; }
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' \
+	    || { echo "error: Node 20 or newer is needed for the contract tests" >&2; exit 1; }
+	@echo "setting up node_modules (once)" >&2
+	@npm ci --silent --no-audit --no-fund >&2
+	@touch $@
+
+# Versions stay where they are unless pyproject.toml rules them out; ARGS=--upgrade takes the newest.
+lock: ## resolve requirements.txt anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	    --prerelease=if-necessary --extra contracts --extra ibm --extra ipfs --extra dev --quiet $(ARGS) \
+	    pyproject.toml -o requirements.txt
+	@{ echo '$(LOCK_TITLE)'; cat requirements.txt; } >requirements.txt.new && mv requirements.txt.new requirements.txt
+
+clean: ## remove everything the other targets made
+	rm -rf $(VENV) node_modules build reports .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+	find oracle scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

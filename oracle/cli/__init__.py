@@ -1,0 +1,1 @@
+"""The ``qscrow`` command. ``main.py`` lists the commands; one module per kind of user."""

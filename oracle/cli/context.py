@@ -1,0 +1,151 @@
+"""What several commands open: the chain, the store, accounts and their keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oracle.cli.settings import Settings
+from oracle.jobs.errors import InputError
+
+if TYPE_CHECKING:
+    from oracle.chain.client import ChainClient
+    from oracle.content.store import ContentStore
+    from oracle.sealing.keys import SealingKey
+
+Rpc = Annotated[str | None, typer.Option("--rpc", metavar="URL", help="Chain endpoint [QSCROW_RPC].")]
+Account = Annotated[
+    str | None, typer.Option("--account", metavar="NAME", help="Signing account [QSCROW_ACCOUNT].")
+]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--password-file", metavar="FILE", help="Its password [QSCROW_PASSWORD_FILE].")
+]
+
+
+def open_chain(settings: Settings) -> ChainClient:
+    """The chain behind the configured endpoint, with its contracts checked."""
+    from oracle.chain.client import ChainClient, connect, endpoint_name
+    from oracle.chain.deployments import Deployment
+    from oracle.chain.failures import translated
+
+    w3 = connect(settings.rpc)
+    with translated(endpoint_name(w3)):
+        chain_id = w3.eth.chain_id
+    client = ChainClient(w3, Deployment.load(settings.deployments(chain_id), chain_id))
+    client.check()
+    return client
+
+
+def open_content(settings: Settings) -> ContentStore:
+    """The configured content store."""
+    from oracle.content.select import open_store
+
+    return open_store(settings.content, os.environ)
+
+
+def account_name(settings: Settings) -> str:
+    """The account to sign with: the configured one, or the only one there is."""
+    from oracle.chain.accounts import list_accounts
+
+    if settings.account:
+        return settings.account
+    known = list(list_accounts(settings.accounts))
+    if len(known) == 1:
+        return known[0]
+    remedy = (
+        f"give --account, one of: {', '.join(known)}" if known else "make one with `qscrow account new NAME`"
+    )
+    raise InputError("no account is chosen", field="account", remedy=remedy)
+
+
+def open_account(settings: Settings) -> Any:
+    """The unlocked signing account."""
+    name = _known_account(settings)
+    return _signing_account(settings, name, password(settings))
+
+
+def open_sealing_key(settings: Settings) -> SealingKey:
+    """The unlocked sealing key of the chosen account."""
+    name = _known_account(settings)
+    return _sealing_key(settings, name, password(settings))
+
+
+def open_keys(settings: Settings) -> tuple[Any, SealingKey]:
+    """Signing account and sealing key of the chosen account, unlocked with one password."""
+    name = _known_account(settings)
+    secret = password(settings)
+    return _signing_account(settings, name, secret), _sealing_key(settings, name, secret)
+
+
+def _known_account(settings: Settings) -> str:
+    """The chosen account's name, once it is sure that it exists: nobody types a password for nothing."""
+    from oracle.chain.accounts import account_address
+
+    name = account_name(settings)
+    account_address(settings.accounts, name)
+    return name
+
+
+def _signing_account(settings: Settings, name: str, secret: str) -> Any:
+    from oracle.chain.accounts import load_account
+
+    return load_account(settings.accounts, name, secret)
+
+
+def _sealing_key(settings: Settings, name: str, secret: str) -> SealingKey:
+    from oracle.sealing.keys import SealingKey
+
+    path = settings.sealing / f"{name}.json"
+    if not path.exists():
+        raise InputError(
+            "has no sealing key",
+            field=name,
+            remedy=f"restore {path} from your backup, or make another account",
+        )
+    return SealingKey.load(path, secret)
+
+
+def party_address(settings: Settings, text: str, field: str) -> str:
+    """An address, or the address of the account of that name. Raises :class:`InputError` naming ``field``."""
+    from oracle.chain.accounts import account_address, account_path
+    from oracle.jobs.identity import parse_address
+
+    if text.startswith("0x"):
+        return parse_address(text, field)
+    try:
+        known = account_path(settings.accounts, text).exists()
+    except InputError:
+        known = False
+    if not known:
+        raise InputError(
+            f"{text[:60]!r} is neither an address nor an account here",
+            field=field,
+            remedy="give 0x and 40 hex digits",
+        )
+    return account_address(settings.accounts, text)
+
+
+def password(settings: Settings, *, new: bool = False) -> str:
+    """From the named file, the home's, or the terminal; a ``new`` one is asked for twice.
+
+    Raises :class:`InputError` if there is no way to ask, or if it is empty.
+    """
+    from oracle.chain.accounts import read_password
+
+    path = settings.password_file
+    if path is None and settings.default_password.exists():
+        path = settings.default_password
+    if path is None and not sys.stdin.isatty():
+        raise InputError(
+            "no password is given", field="password", remedy="use --password-file or QSCROW_PASSWORD_FILE"
+        )
+    if path is None:
+        return typer.prompt("Password", hide_input=True, err=True, confirmation_prompt=new)
+    secret = read_password(path)
+    if not secret:
+        raise InputError("holds no password", field=str(path), remedy="put it on the first line")
+    return secret

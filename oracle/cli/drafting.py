@@ -1,0 +1,172 @@
+"""``qscrow init``, ``simulate`` and ``submit``: from an empty folder to a funded job."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oracle.cli.context import Account, PasswordFile, Rpc, open_chain, open_content, open_keys, party_address
+from oracle.cli.output import Json, facts, histogram, progress, say, show_json, when
+from oracle.cli.settings import Settings, load_settings
+from oracle.jobs.amounts import format_wei, parse_amount
+from oracle.jobs.errors import InputError
+from oracle.jobs.terms import ZERO_ADDRESS
+
+if TYPE_CHECKING:
+    from oracle.requester.submit import Parties, Submission
+
+Draft = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The draft.")]
+ANY_ORACLE = "open"
+
+
+def init(
+    path: Annotated[Path, typer.Argument(metavar="[JOB.yaml]", help="Where to write it.")] = Path("job.yaml"),
+    example: Annotated[
+        str, typer.Option(help="ghz, bernstein_vazirani, grover, qft, vqe_ansatz or too_wide.")
+    ] = "ghz",
+    json: Json = False,
+) -> None:
+    """Write a draft and its circuit to start from."""
+    from oracle.requester.draft import write_example
+
+    written = [str(file) for file in write_example(path, example)]
+    if json:
+        return show_json({"written": written})
+    say(f"wrote {' and '.join(written)}")
+    say(f"Next: qscrow simulate {path}")
+
+
+def simulate(
+    draft: Draft,
+    shots: Annotated[int | None, typer.Option(min=1, help="Instead of the draft's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Instead of the draft's.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a draft's circuit on this machine, without any chain."""
+    from oracle.requester.draft import load_draft
+    from oracle.requester.simulate import simulate as run_locally
+
+    loaded = load_draft(draft)
+    with progress("simulating", quiet=json):
+        run = run_locally(loaded, shots=shots, seed=seed)
+    if json:
+        return show_json(asdict(run))
+    say(f"{run.shots} shots on {run.engine}: {run.qubits} qubits, depth {run.depth}, seed {run.seed}")
+    for line in histogram(run.counts):
+        say(line)
+
+
+def submit(
+    draft: Draft,
+    oracle: Annotated[
+        str, typer.Option(help="Address or account name of the oracle, or `open` for whoever accepts first.")
+    ] = ANY_ORACLE,
+    bond: Annotated[
+        str, typer.Option(metavar="AMOUNT", help="What the oracle locks, e.g. '0.01 ether'.")
+    ] = "0",
+    validator: Annotated[str | None, typer.Option(help="Address or account that judges the result.")] = None,
+    validator_fee: Annotated[str, typer.Option(metavar="AMOUNT", help="Its part of the budget.")] = "0",
+    arbiter: Annotated[str | None, typer.Option(help="Address or account that rules on a dispute.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before locking money.")] = False,
+    account: Account = None,
+    password_file: PasswordFile = None,
+    rpc: Rpc = None,
+    json: Json = False,
+) -> None:
+    """Pin circuit and spec, and lock the budget."""
+    from oracle.chain.sender import Sender
+    from oracle.requester.draft import load_draft
+    from oracle.requester.submit import check, prepare
+    from oracle.requester.submit import submit as lock_and_pin
+
+    if not (yes or dry_run) and (json or not sys.stdin.isatty()):
+        raise InputError(
+            "nobody can be asked here", field="yes", remedy="give --yes to lock the budget, or --dry-run"
+        )
+    settings = load_settings(rpc=rpc, account=account, password_file=password_file)
+    loaded = load_draft(draft)
+    parties = _parties(settings, oracle, validator, arbiter, validator_fee, bond)
+    with progress("checking", quiet=json):
+        chain = open_chain(settings)
+        signer, key = open_keys(settings)
+        ready = prepare(loaded, parties, chain=chain, requester=signer.address, key=key)
+        sender = Sender(chain.w3, signer)
+        check(ready, chain=chain, sender=sender)
+    if dry_run:
+        return _show_dry_run(ready, chain.chain_id, json)
+    if not yes:
+        facts(_job_facts(ready))
+        if not typer.confirm(f"Lock {format_wei(ready.terms.budget)}?", err=True):
+            say("nothing was sent")
+            raise typer.Exit(1)
+    with progress("submitting", quiet=json):
+        done = lock_and_pin(ready, chain=chain, store=open_content(settings), sender=sender)
+    transaction = f"0x{done.receipt.tx_hash.hex()}"
+    if json:
+        gas = {"gas": done.receipt.gas_used, "fee": str(done.receipt.fee)}
+        return show_json(
+            {"job": done.job_id, "transaction": transaction, **gas, **_job_document(ready, chain.chain_id)}
+        )
+    say(f"Job {done.job_id} is on chain {chain.chain_id} ({transaction}, {done.receipt.gas_used} gas)")
+    facts(_job_facts(ready))
+    say(f"Next: qscrow watch {done.job_id}")
+
+
+def _parties(
+    settings: Settings, oracle: str, validator: str | None, arbiter: str | None, validator_fee: str, bond: str
+) -> Parties:
+    from oracle.requester.submit import Parties
+
+    return Parties(
+        oracle=ZERO_ADDRESS if oracle == ANY_ORACLE else party_address(settings, oracle, "oracle"),
+        validator=party_address(settings, validator, "validator") if validator else ZERO_ADDRESS,
+        arbiter=party_address(settings, arbiter, "arbiter") if arbiter else ZERO_ADDRESS,
+        validator_fee=parse_amount(validator_fee, "validator_fee"),
+        bond=parse_amount(bond, "bond"),
+    )
+
+
+def _show_dry_run(ready: Submission, chain_id: int, json: bool) -> None:
+    if json:
+        return show_json({"dry_run": True, **_job_document(ready, chain_id), "spec_document": ready.spec})
+    say("Nothing was sent. The job would be:")
+    facts(_job_facts(ready))
+
+
+def _job_document(ready: Submission, chain_id: int) -> dict[str, Any]:
+    return {
+        "chain_id": chain_id,
+        "locked": str(ready.terms.budget),
+        "accept_by": ready.terms.accept_by,
+        "deliver_by": ready.terms.deliver_by,
+        "spec": ready.spec_link,
+        "circuit": ready.spec["quantum"]["circuit"],
+        "terms": ready.terms.to_json(),
+    }
+
+
+def _job_facts(ready: Submission) -> dict[str, Any]:
+    terms = ready.terms
+    rows = {
+        "requester": terms.requester,
+        "oracle": "whoever accepts first" if terms.is_open else terms.oracle,
+    }
+    if terms.validator != ZERO_ADDRESS:
+        rows["validator"] = f"{terms.validator}, {format_wei(terms.validator_fee)} for a verdict"
+    if terms.arbiter != ZERO_ADDRESS:
+        rows["arbiter"] = terms.arbiter
+    if terms.challenge_period:
+        rows["challenge period"] = f"{terms.challenge_period} s"
+    return rows | {
+        "locked budget": format_wei(terms.budget),
+        "oracle's bond": format_wei(terms.bond),
+        "accept by": when(terms.accept_by),
+        "deliver by": when(terms.deliver_by),
+        "spec": ready.spec_link,
+        "circuit": ready.spec["quantum"]["circuit"],
+    }

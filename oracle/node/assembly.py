@@ -1,0 +1,50 @@
+"""Putting a node together from an account, a chain and a store, and taking it apart again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from oracle.backends.aer import AerBackend
+from oracle.chain.client import ChainClient
+from oracle.chain.sender import Sender
+from oracle.circuits.limits import CircuitLimits
+from oracle.content.store import ContentStore
+from oracle.node.config import NodeConfig
+from oracle.node.journal import Journal, Step
+from oracle.node.pipeline import Tools
+from oracle.node.service import Node
+from oracle.sealing.keys import SealingKey
+
+
+@contextmanager
+def opened_node(
+    chain: ChainClient,
+    account: Any,
+    key: SealingKey,
+    *,
+    store: ContentStore,
+    journal: Path,
+    config: NodeConfig,
+    limits: CircuitLimits | None = None,
+    report: Callable[[int, Step, str], None] = lambda *_: None,
+    complain: Callable[[str], None] = lambda _: None,
+) -> Iterator[Node]:
+    """A node that signs with ``account`` and keeps its journal in the file ``journal``.
+
+    Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal. On leaving, work under way is
+    finished and journal and workers are closed.
+    """
+    limits = limits or CircuitLimits()
+    identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
+    with closing(Journal(journal, **identity)) as book, closing(AerBackend(config.workers, limits)) as backend:
+        sender = Sender(chain.w3, account, book)
+        node = Node(
+            Tools(chain, sender, book, store, backend, key, config, limits), report=report, complain=complain
+        )
+        try:
+            yield node
+        finally:
+            node.drain()

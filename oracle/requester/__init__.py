@@ -1,0 +1,1 @@
+"""The requester's side as a library: drafts, simulation, submission, opening results. Prints nothing."""

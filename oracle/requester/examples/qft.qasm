@@ -1,0 +1,23 @@
+// Inverse quantum Fourier transform of a phase gradient of frequency 5: every shot reads 0101.
+OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[4];
+creg c[4];
+h q;
+u1(2*pi*5/16) q[0];
+u1(2*pi*5/8) q[1];
+u1(2*pi*5/4) q[2];
+u1(2*pi*5/2) q[3];
+swap q[0], q[3];
+swap q[1], q[2];
+h q[0];
+cu1(-pi/2) q[0], q[1];
+h q[1];
+cu1(-pi/4) q[0], q[2];
+cu1(-pi/2) q[1], q[2];
+h q[2];
+cu1(-pi/8) q[0], q[3];
+cu1(-pi/4) q[1], q[3];
+cu1(-pi/2) q[2], q[3];
+h q[3];
+measure q -> c;

@@ -1,0 +1,143 @@
+"""The Aer adapter, with real runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from oracle.backends.aer import AerBackend
+from oracle.backends.base import BackendStatus
+from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.run import RunRequest, RunResult
+from oracle.jobs.errors import CircuitRejected, InputError
+
+HEAD = b'OPENQASM 2.0;\ninclude "qelib1.inc";\n'
+BELL = HEAD + b"qreg q[2]; creg c[2]; h q[0]; cx q[0],q[1]; measure q -> c;"
+SPREAD = HEAD + (
+    b"qreg q[8]; creg c[8]; h q; t q; cx q[0],q[7]; rx(0.3) q; ry(1.1) q; cx q[3],q[5]; h q;measure q -> c;"
+)
+CLIFFORD = HEAD + b"qreg q[8]; creg c[8]; h q; s q; cx q[0],q[7]; cz q[3],q[5]; h q; measure q -> c;"
+ENDLESS = HEAD + b"qreg q[16]; creg c[16]; h q; t q; reset q[0]; h q; measure q -> c;"
+
+
+def request(source: bytes = BELL, shots: int = 100, seed: int | None = 1, **limits: int) -> RunRequest:
+    return RunRequest(source, "openqasm2", shots, seed, CircuitLimits(**limits))
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[AerBackend]:
+    made = AerBackend(workers=1)
+    yield made
+    made.close()
+
+
+def test_result__finished_run__is_given_once(backend: AerBackend) -> None:
+    reference = backend.submit(request(), "once")
+    result = backend.result(reference, timeout=60)
+    assert set(result.counts) <= {"00", "11"} and sum(result.counts.values()) == 100
+    with pytest.raises(InputError, match="no run is known"):
+        backend.result(reference)
+    assert backend.reconcile("once") is None
+
+
+def test_result__circuit_at_fault__raises_its_rejection(backend: AerBackend) -> None:
+    reference = backend.submit(request(b"OPENQASM 2.0; qreg q[99]; creg c[1]; measure q[0] -> c[0];"), "wide")
+    with pytest.raises(CircuitRejected) as caught:
+        backend.result(reference, timeout=60)
+    assert caught.value.code == "too_many_qubits"
+
+
+def test_submit__tag_already_known__starts_nothing_new(backend: AerBackend) -> None:
+    first = backend.submit(request(), "same")
+    assert backend.submit(request(), "same") == first == backend.reconcile("same")
+    backend.result(first, timeout=60)
+    assert backend.submit(request(), "same") != first
+
+
+def test_reconcile__unknown_tag__is_none(backend: AerBackend) -> None:
+    assert backend.reconcile("never") is None
+
+
+@pytest.mark.parametrize("call", ["status", "cancel", "result"])
+def test_any_call__unknown_reference__is_an_input_error(backend: AerBackend, call: str) -> None:
+    with pytest.raises(InputError) as caught:
+        getattr(backend, call)("aer-999")
+    assert caught.value.field == "reference"
+
+
+def test_status__life_of_runs__queued_running_cancelled_failed() -> None:
+    backend = AerBackend(workers=1)
+    try:
+        slow = backend.submit(request(ENDLESS, 1_000_000, wall_seconds=1), "slow")
+        waiting = backend.submit(request(), "waiting")
+        assert backend.status(waiting) == BackendStatus.QUEUED
+        backend.cancel(waiting)
+        assert backend.status(waiting) == BackendStatus.CANCELLED
+        with pytest.raises(TimeoutError):
+            backend.result(slow, timeout=0.05)
+        assert backend.status(slow) == BackendStatus.RUNNING
+        with pytest.raises(TimeoutError, match="cancelled"):
+            backend.result(waiting)
+        last = backend.submit(request(), "last")  # it runs when the slow one has been stopped
+        assert backend.result(last, timeout=60).shots == 100
+        assert backend.status(slow) == BackendStatus.FAILED
+        with pytest.raises(CircuitRejected) as caught:
+            backend.result(slow)
+        assert caught.value.code == "time_limit"
+    finally:
+        backend.close()
+
+
+def test_close__run_under_way__ends_as_cancelled() -> None:
+    backend = AerBackend(workers=1)
+    slow = backend.submit(request(ENDLESS, 1_000_000), "slow")
+    with pytest.raises(TimeoutError):
+        backend.result(slow, timeout=0.05)
+    backend.close()
+    assert backend.status(slow) == BackendStatus.CANCELLED
+    with pytest.raises(TimeoutError, match="cancelled"):
+        backend.result(slow)
+
+
+@pytest.mark.parametrize("source", [SPREAD, CLIFFORD], ids=["statevector", "stabilizer"])
+def test_result__same_seed_in_other_processes__is_the_same_to_the_bit(
+    backend: AerBackend, source: bytes
+) -> None:
+    def facts(result: RunResult) -> tuple[object, ...]:
+        return result.counts, result.transpiled_digest, result.engine, result.operations, result.versions
+
+    wanted = request(source, 5000, 42)
+    alone = facts(backend.result(backend.submit(wanted, "alone"), timeout=60))
+    many = AerBackend(workers=2)
+    try:
+        references = [many.submit(wanted, f"copy {n}") for n in range(4)]
+        assert [facts(many.result(reference, timeout=60)) for reference in references] == [alone] * 4
+    finally:
+        many.close()
+
+
+def test_result__method__is_ours_to_choose_and_recorded(backend: AerBackend) -> None:
+    spread = backend.result(backend.submit(request(SPREAD), "spread"), timeout=60)
+    clifford = backend.result(backend.submit(request(CLIFFORD), "clifford"), timeout=60)
+    assert (spread.method, spread.engine) == ("statevector", "aer-statevector")
+    assert (clifford.method, clifford.engine) == ("stabilizer", "aer-stabilizer")
+
+
+def test_capabilities__limits_given__are_told() -> None:
+    backend = AerBackend(workers=1, limits=CircuitLimits(qubits=5, shots=77))
+    try:
+        capabilities = backend.capabilities()
+        assert (capabilities.max_qubits, capabilities.max_shots, capabilities.simulator) == (5, 77, True)
+    finally:
+        backend.close()
+
+
+def test_estimate__wider_or_longer_run__costs_more(backend: AerBackend) -> None:
+    small, wide, long = (backend.estimate(request(shots=s), q) for s, q in ((10, 10), (10, 20), (10_000, 10)))
+    assert small.seconds < wide.seconds and small.seconds < long.seconds
+    assert wide.memory_bytes == 16 * 2**20
+
+
+def test_estimate__a_thousand_qubits__is_still_a_number(backend: AerBackend) -> None:
+    assert 1e6 < backend.estimate(request(), 1000).seconds < float("inf")

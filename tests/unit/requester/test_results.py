@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import pytest
+
+from oracle.chain.history import fetch_job
+from oracle.content.store import put_object
+from oracle.jobs.canonical import canonical_bytes, digest
+from oracle.jobs.errors import ContentError, ContentNotFound, InputError, SealError
+from oracle.requester.results import open_result
+from oracle.requester.submit import Parties, prepare, submit
+from oracle.sealing.capsules import Recipient
+from oracle.sealing.context import SealContext
+from oracle.sealing.keys import SealingKey
+from oracle.sealing.sealed import commit, seal
+
+CHARGE = 3000
+COUNTS = {"00000": 500, "11111": 524}
+
+
+@pytest.fixture
+def ordered(world, store, draft):
+    """A job on chain that waits for its result, and the spec it was ordered with."""
+    ready = prepare(
+        draft,
+        Parties(oracle=world.oracle.address),
+        chain=world.chain,
+        requester=world.requester.address,
+        key=world.key,
+    )
+    done = submit(ready, chain=world.chain, store=store, sender=world.requester)
+    return fetch_job(world.chain, done.job_id), ready.spec
+
+
+def document(world, job, spec, **changes) -> dict[str, Any]:
+    result = {
+        "version": 1,
+        "job": {
+            "chain_id": str(world.chain.chain_id),
+            "contract": world.chain.deployment.job_escrow.lower(),
+            "job_id": str(job.job_id),
+            "spec": "0x" + job.terms.spec.hex(),
+        },
+        "spec": spec,
+        "counts": COUNTS,
+        "shots": 1024,
+        "seed": 7,
+        "charge": str(CHARGE),
+        "salt": secrets.token_hex(32),
+        "something_new": [1, 2],
+    }
+    return {key: value for key, value in {**result, **changes}.items() if value is not None}
+
+
+def context_of(world, job) -> SealContext:
+    return SealContext.for_result(
+        chain_id=world.chain.chain_id,
+        contract=world.chain.deployment.job_escrow,
+        job_id=job.job_id,
+        spec=job.terms.spec,
+        party=job.terms.requester,
+    )
+
+
+def deliver(world, store, job, result: dict | bytes, *, context=None, reader=None, receipt=None):
+    """Seal, pin and deliver as an oracle does; the job's new history."""
+    plain = result if isinstance(result, bytes) else canonical_bytes(result)
+    if receipt is None and isinstance(result, dict):
+        unsalted = {key: value for key, value in result.items() if key != "salt"}
+        salt = bytes.fromhex(result["salt"]) if len(str(result.get("salt"))) == 64 else bytes(32)
+        receipt = {"commitment": "0x" + commit(salt, canonical_bytes(unsalted)).hex(), "engine": "test"}
+    recipient = Recipient("nacl", reader or job.terms.seal_to)
+    sealed = seal(plain, context or context_of(world, job), [recipient], receipt=receipt)
+    world.oracle.send(world.chain.escrow.deliver(job.job_id, job.terms, CHARGE, put_object(store, sealed)))
+    return fetch_job(world.chain, job.job_id)
+
+
+def opened(world, store, job, key=None):
+    return open_result(job, chain=world.chain, store=store, key=key or world.key)
+
+
+def test_open_result__honest_delivery__shows_everything_sealed(world, store, ordered):
+    job, spec = ordered
+    result = document(world, job, spec)
+
+    got = opened(world, store, deliver(world, store, job, result))
+
+    assert (got.job_id, got.counts, got.document) == (job.job_id, COUNTS, result)
+    assert got.receipt["engine"] == "test"
+
+
+def test_open_result__document_without_job_and_spec__is_still_checked_against_the_chain(
+    world, store, ordered
+):
+    job, _ = ordered
+    bare = document(world, job, None)
+    del bare["job"]
+
+    got = opened(world, store, deliver(world, store, job, bare))
+
+    assert got.counts == COUNTS
+
+
+def test_open_result__nothing_delivered__says_so(world, store, ordered):
+    with pytest.raises(InputError, match="is Created and has no result"):
+        opened(world, store, ordered[0])
+
+
+def test_open_result__another_accounts_key__says_so(world, store, ordered):
+    job, spec = ordered
+    job = deliver(world, store, job, document(world, job, spec))
+
+    with pytest.raises(SealError, match="not submitted with this account's sealing key"):
+        opened(world, store, job, SealingKey.from_bytes(b"x" * 32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"version": 2}, "version"),
+        ({"counts": {}}, "counts"),
+        ({"counts": [1024]}, "counts"),
+        ({"counts": {"00000": 1023}}, "counts"),
+        ({"counts": {"00000": 1025, "1": -1}}, "counts"),
+        ({"counts": {"\x1b[2J": 1024}}, "counts"),
+        ({"counts": {"00000": True}, "shots": 1}, "counts"),
+        ({"counts": {"00000": 512}, "shots": 512}, "shots"),
+        ({"seed": 8}, "seed"),
+        ({"charge": "2999"}, "charge"),
+        ({"salt": "zz"}, "salt"),
+        ({"job": {"job_id": "999999"}}, "job.job_id"),
+        ({"job": {"chain_id": "1"}}, "job.chain_id"),
+        ({"job": "7"}, "job"),
+        ({"spec": {"quantum": {"shots": 1024}}}, "spec"),
+    ],
+)
+def test_open_result__oracle_writes_something_untrue__is_a_seal_error_naming_it(
+    world, store, ordered, changes, field
+):
+    job, spec = ordered
+    job = deliver(world, store, job, {**document(world, job, spec), **changes})
+
+    with pytest.raises(SealError) as caught:
+        opened(world, store, job)
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "plain", [b"", b"null", b"[]", b"{", b'{"version": NaN}', b"\xff", b"[" * 5000], ids=range(7)
+)
+def test_open_result__sealed_rubbish__is_a_seal_error(world, store, ordered, plain):
+    job = deliver(world, store, ordered[0], plain)
+
+    with pytest.raises(SealError):
+        opened(world, store, job)
+
+
+def test_open_result__receipt_commits_to_something_else__is_refused(world, store, ordered):
+    job, spec = ordered
+    job = deliver(world, store, job, document(world, job, spec), receipt={"commitment": "0x" + "00" * 32})
+
+    with pytest.raises(SealError) as caught:
+        opened(world, store, job)
+
+    assert caught.value.field == "receipt.commitment"
+
+
+def test_open_result__sealed_for_another_job_or_reader__does_not_open(world, store, ordered, draft):
+    job, spec = ordered
+    other = SealContext.for_result(
+        chain_id=world.chain.chain_id,
+        contract=world.chain.deployment.job_escrow,
+        job_id=job.job_id + 1,
+        spec=job.terms.spec,
+        party=job.terms.requester,
+    )
+    job = deliver(world, store, job, document(world, job, spec), context=other)
+
+    with pytest.raises(SealError, match="job"):
+        opened(world, store, job)
+
+
+def test_open_result__not_pinned_or_damaged__is_a_content_error(world, store, ordered):
+    job, spec = ordered
+    job = deliver(world, store, job, document(world, job, spec))
+    block = next(path for path in store.root.rglob("*.data") if digest(path.read_bytes()) == job.result)
+    block.write_bytes(block.read_bytes()[:-1] + b"!")
+    with pytest.raises(ContentError):
+        opened(world, store, job)
+
+    block.unlink()
+    with pytest.raises(ContentNotFound):
+        opened(world, store, job)
