@@ -85,8 +85,7 @@ def _counts(report: Path) -> tuple[int, int]:
     except (OSError, ElementTree.ParseError):
         return 0, 1
     tests, failures, errors, skipped = (
-        sum(int(result.get(name, 0)) for result in results)
-        for name in ("tests", "failures", "errors", "skipped")
+        sum(int(result.get(name, 0)) for result in results) for name in ("tests", "failures", "errors", "skipped")
     )
     return max(tests - failures - errors - skipped, 0), failures + errors
 

@@ -113,7 +113,9 @@ def _keystore(path: Path) -> dict[str, Any]:
         document = parse_json(path.read_bytes(), str(path), 64 * 1024)
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
-        raise InputError(f"no such account (known: {known})", field=path.stem, remedy="use `qscrow account new`") from None
+        raise InputError(
+            f"no such account (known: {known})", field=path.stem, remedy="use `qscrow account new`"
+        ) from None
     except OSError as err:
         raise InputError(f"cannot be read ({err.strerror})", field=str(path)) from None
     if not isinstance(document, dict):

@@ -77,9 +77,7 @@ class ChainClient:
         """The block with a number, or a tag: ``latest``, ``safe``, ``finalized``."""
         with translated(endpoint_name(self.w3)):
             header = self.w3.eth.get_block(which)
-            return Block(
-                header["number"], bytes(header["hash"]), bytes(header["parentHash"]), header["timestamp"]
-            )
+            return Block(header["number"], bytes(header["hash"]), bytes(header["parentHash"]), header["timestamp"])
 
     def events(self, first_block: int, last_block: int) -> list[Event]:
         """Events of the three contracts in the blocks, both included, in chain order. Raises :class:`ChainError`."""

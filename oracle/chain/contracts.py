@@ -178,5 +178,3 @@ def reason_text(evidence: bytes) -> str:
     text = evidence.rstrip(b"\0")
     printable = all(32 <= byte < 127 for byte in text)
     return text.decode("ascii") if printable else "0x" + evidence.hex()
-
-

@@ -41,11 +41,12 @@ def decode_log(log: Any) -> Event | None:
     decoder = _decoders().get(bytes(topics[0])) if topics else None
     if decoder is None or log.get("removed"):
         return None
+    from eth_abi.exceptions import DecodingError
     from web3.exceptions import LogTopicError, MismatchedABI
 
     try:
         decoded = decoder.process_log(log)
-    except (LogTopicError, MismatchedABI, ValueError, OverflowError):
+    except (DecodingError, LogTopicError, MismatchedABI, ValueError, OverflowError):
         return None
     return Event(
         name=decoded["event"],

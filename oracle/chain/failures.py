@@ -21,6 +21,7 @@ REMEDIES = {
     "NothingToWithdraw": "nothing is owed to this account now",
     "StillLocked": "wait for the unstaking delay",
 }
+_CANNOT_PAY = ("insufficient funds", "sender does not have enough balance", "cannot afford txn gas")
 _ERROR_STRING = "0x08c379a0"  # selector of Solidity's own Error(string)
 
 
@@ -81,7 +82,7 @@ def _translate(err: Exception, url: str) -> ChainError:
             f"cannot reach {url} ({type(err).__name__})", remedy="start it, or give another one with --rpc"
         )
     text = " ".join(str(err).split())[:200]
-    if "insufficient funds" in text.lower() or "sender does not have enough balance" in text.lower():
+    if any(words in text.lower() for words in _CANNOT_PAY):
         return ChainError("the account cannot pay for this transaction", remedy="fund it with native currency")
     return ChainError(f"{url} answered: {text or type(err).__name__}")
 

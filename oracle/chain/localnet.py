@@ -163,7 +163,7 @@ def _handler(w3: Any) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # headers and body in one packet: unbuffered, each answer waits for a delayed ACK
 
-        def do_POST(self) -> None:  # noqa: N802, the base class's name
+        def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
             if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_REQUEST_BYTES:
                 self.close_connection = True

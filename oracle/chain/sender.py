@@ -169,6 +169,8 @@ class Sender:
             text = str(err).lower()
             if "already known" in text or "already imported" in text or "nonce too low" in text:
                 return  # the network has it, or it is decided; the receipt will tell
+            if known_before and self.w3.eth.get_transaction_count(self.address, "latest") > attempt.nonce:
+                return  # decided as well, in whatever words this endpoint says so
             if not known_before and _refused(err):
                 self._log.forget(attempt)
             raise

@@ -37,8 +37,7 @@ _ALLOWED = (
 
 
 def confine(limits: CircuitLimits) -> str:
-    """Confine this process for good; says how: ``seccomp+rlimits``, or ``rlimits`` where seccomp is not to be
-    had."""
+    """Confine this process for good; says how: ``seccomp+rlimits``, or ``rlimits`` without seccomp."""
     _limit_resources(limits)
     if not (sys.platform == "linux" and platform.machine() == "x86_64"):
         return "rlimits"

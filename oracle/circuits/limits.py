@@ -56,9 +56,7 @@ class CircuitLimits:
         known = {field.name for field in fields(cls)}
         for name in values:
             if name not in known:
-                raise InputError(
-                    "unknown limit", field=f"limits.{name}", remedy=f"known: {', '.join(sorted(known))}"
-                )
+                raise InputError("unknown limit", field=f"limits.{name}", remedy=f"known: {', '.join(sorted(known))}")
         return cls(**values)
 
     def as_dict(self) -> dict[str, int]:

@@ -69,8 +69,7 @@ class LintReport:
 
 
 def lint(source: bytes, format: str, limits: CircuitLimits) -> LintReport:
-    """Check ``source``; raises :class:`CircuitRejected` with a stable code for the first thing that is not
-    allowed."""
+    """Check ``source``; raises :class:`CircuitRejected` with a stable code for the first thing at fault."""
     if format not in FORMATS:
         _refuse("wrong_format", f"{format!r} is not one of {', '.join(FORMATS)}")
     for header, code in _BINARY_HEADERS.items():
@@ -79,9 +78,7 @@ def lint(source: bytes, format: str, limits: CircuitLimits) -> LintReport:
     if len(source) > limits.source_bytes:
         _refuse("circuit_too_large", f"is {len(source)} bytes, more than the {limits.source_bytes} allowed")
     if odd := _NOT_TEXT.search(source):
-        _refuse(
-            "not_text", f"byte {odd.start()} is not plain ASCII text", "save it as ASCII, lines ending in \\n"
-        )
+        _refuse("not_text", f"byte {odd.start()} is not plain ASCII text", "save it as ASCII, lines ending in \\n")
     text = source.decode("ascii")
     return _Linter(*_tokens(text, format, limits), text, format, limits).run()
 
@@ -170,9 +167,7 @@ class _Linter:
         if not self.qubits:
             _refuse("no_qubits", "it declares no qubits")
         if not self.measured:
-            _refuse(
-                "no_measurement", "it measures nothing, so there would be no counts", "end it with `measure`"
-            )
+            _refuse("no_measurement", "it measures nothing, so there would be no counts", "end it with `measure`")
         return LintReport(
             self.format, sum(self.qubits.values()), sum(self.clbits.values()), self.statements, self.expanded
         )
@@ -212,9 +207,7 @@ class _Linter:
     def _include(self) -> None:
         name, allowed = self._next(), _INCLUDES[self.format]
         if name != f'"{allowed}"':
-            self._refuse(
-                "include_not_allowed", f"only {allowed} can be included, not {name[:40]}", "inline the file"
-            )
+            self._refuse("include_not_allowed", f"only {allowed} can be included, not {name[:40]}", "inline the file")
         self._expect(";")
 
     def _qreg(self) -> None:
@@ -241,9 +234,7 @@ class _Linter:
 
     def _gate(self) -> None:
         if len(self.gates) >= self.limits.gate_definitions:
-            self._refuse(
-                "too_many_gate_definitions", f"it defines more than {self.limits.gate_definitions} gates"
-            )
+            self._refuse("too_many_gate_definitions", f"it defines more than {self.limits.gate_definitions} gates")
         name = self._name()
         if self._peek() == "(":
             self._arguments()
@@ -268,9 +259,7 @@ class _Linter:
         gate.cost += cost
         gate.height = max(gate.height, height + 1)
         if gate.height > self.limits.nesting:
-            self._refuse(
-                "nested_too_deeply", f"gates rest on each other more than {self.limits.nesting} deep"
-            )
+            self._refuse("nested_too_deeply", f"gates rest on each other more than {self.limits.nesting} deep")
         self._check_expansion(gate.cost)
         if self._peek() == "(":
             self._arguments()
@@ -288,9 +277,7 @@ class _Linter:
             self._next()
             value = self._next()
             if not (value.isdigit() or value in ("true", "false")):
-                self._refuse(
-                    "construct_not_allowed", f"`if` may compare with a whole number, not {value[:20]!r}"
-                )
+                self._refuse("construct_not_allowed", f"`if` may compare with a whole number, not {value[:20]!r}")
         self._expect(")")
         if self._peek() != "{" or self.format == "openqasm2":
             self._statement(inside_if=True)
@@ -337,9 +324,7 @@ class _Linter:
         """Cost and height of a gate that is called."""
         defined = self.gates.get(gate)
         if defined is None and gate not in _KNOWN_GATES[self.format]:
-            self._refuse(
-                "unknown_gate", f"{gate[:40]} is no gate that is known here", "define it before its use"
-            )
+            self._refuse("unknown_gate", f"{gate[:40]} is no gate that is known here", "define it before its use")
         # The parser may prefer its own gate to a definition of the same name: the dearer counts.
         library = _UNFOLDED.get(gate, 1)
         return (max(defined.cost, library), defined.height) if defined else (library, 0)

@@ -21,13 +21,9 @@ def load(source: bytes, format: str, limits: CircuitLimits) -> Any:
     except MemoryError:
         raise
     except RecursionError:
-        raise CircuitRejected(
-            "nested_too_deeply", "the parser cannot follow its nesting", field="circuit"
-        ) from None
+        raise CircuitRejected("nested_too_deeply", "the parser cannot follow its nesting", field="circuit") from None
     except Exception as err:
-        raise CircuitRejected(
-            "syntax_error", f"cannot be parsed: {_one_line(err)}", field="circuit"
-        ) from None
+        raise CircuitRejected("syntax_error", f"cannot be parsed: {_one_line(err)}", field="circuit") from None
     except BaseException as err:  # Rust panics are no Exceptions
         if isinstance(err, (KeyboardInterrupt, SystemExit)):
             raise
@@ -57,13 +53,9 @@ def check_circuit(circuit: Any, limits: CircuitLimits) -> None:
     for instruction in _all_instructions(circuit):
         measured |= instruction.name == "measure"
         if any(isinstance(value, float) and not math.isfinite(value) for value in instruction.params):
-            raise CircuitRejected(
-                "bad_number", f"an angle of {instruction.name} is not finite", field="circuit"
-            )
+            raise CircuitRejected("bad_number", f"an angle of {instruction.name} is not finite", field="circuit")
     if not measured:
-        raise CircuitRejected(
-            "no_measurement", "it measures nothing, so there would be no counts", field="circuit"
-        )
+        raise CircuitRejected("no_measurement", "it measures nothing, so there would be no counts", field="circuit")
 
 
 def instructions_digest(circuit: Any) -> str:

@@ -222,13 +222,9 @@ def _as_message(request: RunRequest) -> dict[str, Any]:
 def _rejection(answer: object) -> CircuitRejected:
     """The child wrote this; it may have been taken over, so only short printable text is believed."""
     facts = answer if isinstance(answer, dict) else {}
-    code, message, field, remedy = (
-        _plain(facts.get(name)) for name in ("code", "message", "field", "remedy")
-    )
+    code, message, field, remedy = (_plain(facts.get(name)) for name in ("code", "message", "field", "remedy"))
     known = code if _CODE.fullmatch(code) else "crashed"
-    return CircuitRejected(
-        known, message or "it could not be run", field=field or None, remedy=remedy or None
-    )
+    return CircuitRejected(known, message or "it could not be run", field=field or None, remedy=remedy or None)
 
 
 def _plain(value: object) -> str:

@@ -118,18 +118,14 @@ def _compiled(circuit: Any) -> Any:
     try:
         return pass_manager().run(circuit)
     except RecursionError:
-        raise CircuitRejected(
-            "nested_too_deeply", "its gates rest on too many others", field="circuit"
-        ) from None
+        raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
 
 
 def _run(circuit: Any, method: str, shots: int, seed: int) -> dict[str, int]:
     result = simulator(method).run(circuit, shots=shots, seed_simulator=seed).result()
     if not result.success:
         status = " ".join(str(result.results[0].status if result.results else result.status).split())[:160]
-        code = (
-            "too_much_memory" if "memory" in status.lower() or "bad_alloc" in status else "simulation_failed"
-        )
+        code = "too_much_memory" if "memory" in status.lower() or "bad_alloc" in status else "simulation_failed"
         raise CircuitRejected(code, f"the simulator gave up: {status}", field="circuit")
     # Aer's keys are hex numbers of all classical bits; Qiskit's nicer form drops bits without a register.
     width = circuit.num_clbits

@@ -103,8 +103,7 @@ def _serve(request: RunRequest, requests: int) -> dict[str, Any] | None:
 
 
 def _run_child(request: RunRequest, outlet: int, worker: int) -> None:
-    """In the child: confine, simulate, answer, vanish. Nothing may return from here into the worker's
-    loop."""
+    """In the child: confine, simulate, answer, vanish. Nothing returns from here into the worker's loop."""
     try:
         die_with_parent(worker)
         os.dup2(outlet, 3)

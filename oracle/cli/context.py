@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from oracle.sealing.keys import SealingKey
 
 Rpc = Annotated[str | None, typer.Option("--rpc", metavar="URL", help="Chain endpoint [QSCROW_RPC].")]
-Account = Annotated[
-    str | None, typer.Option("--account", metavar="NAME", help="Signing account [QSCROW_ACCOUNT].")
-]
+Account = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Signing account [QSCROW_ACCOUNT].")]
 PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", metavar="FILE", help="Its password [QSCROW_PASSWORD_FILE].")
 ]
@@ -56,9 +54,7 @@ def account_name(settings: Settings) -> str:
     known = list(list_accounts(settings.accounts))
     if len(known) == 1:
         return known[0]
-    remedy = (
-        f"give --account, one of: {', '.join(known)}" if known else "make one with `qscrow account new NAME`"
-    )
+    remedy = f"give --account, one of: {', '.join(known)}" if known else "make one with `qscrow account new NAME`"
     raise InputError("no account is chosen", field="account", remedy=remedy)
 
 
@@ -140,9 +136,7 @@ def password(settings: Settings, *, new: bool = False) -> str:
     if path is None and settings.default_password.exists():
         path = settings.default_password
     if path is None and not sys.stdin.isatty():
-        raise InputError(
-            "no password is given", field="password", remedy="use --password-file or QSCROW_PASSWORD_FILE"
-        )
+        raise InputError("no password is given", field="password", remedy="use --password-file or QSCROW_PASSWORD_FILE")
     if path is None:
         return typer.prompt("Password", hide_input=True, err=True, confirmation_prompt=new)
     secret = read_password(path)

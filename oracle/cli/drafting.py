@@ -25,9 +25,7 @@ ANY_ORACLE = "open"
 
 def init(
     path: Annotated[Path, typer.Argument(metavar="[JOB.yaml]", help="Where to write it.")] = Path("job.yaml"),
-    example: Annotated[
-        str, typer.Option(help="ghz, bernstein_vazirani, grover, qft, vqe_ansatz or too_wide.")
-    ] = "ghz",
+    example: Annotated[str, typer.Option(help="ghz, bernstein_vazirani, grover, qft, vqe_ansatz or too_wide.")] = "ghz",
     json: Json = False,
 ) -> None:
     """Write a draft and its circuit to start from."""
@@ -65,9 +63,7 @@ def submit(
     oracle: Annotated[
         str, typer.Option(help="Address or account name of the oracle, or `open` for whoever accepts first.")
     ] = ANY_ORACLE,
-    bond: Annotated[
-        str, typer.Option(metavar="AMOUNT", help="What the oracle locks, e.g. '0.01 ether'.")
-    ] = "0",
+    bond: Annotated[str, typer.Option(metavar="AMOUNT", help="What the oracle locks, e.g. '0.01 ether'.")] = "0",
     validator: Annotated[str | None, typer.Option(help="Address or account that judges the result.")] = None,
     validator_fee: Annotated[str, typer.Option(metavar="AMOUNT", help="Its part of the budget.")] = "0",
     arbiter: Annotated[str | None, typer.Option(help="Address or account that rules on a dispute.")] = None,
@@ -85,9 +81,7 @@ def submit(
     from oracle.requester.submit import submit as lock_and_pin
 
     if not (yes or dry_run) and (json or not sys.stdin.isatty()):
-        raise InputError(
-            "nobody can be asked here", field="yes", remedy="give --yes to lock the budget, or --dry-run"
-        )
+        raise InputError("nobody can be asked here", field="yes", remedy="give --yes to lock the budget, or --dry-run")
     settings = load_settings(rpc=rpc, account=account, password_file=password_file)
     loaded = load_draft(draft)
     parties = _parties(settings, oracle, validator, arbiter, validator_fee, bond)

@@ -51,7 +51,7 @@ def watch(
     """Follow a job until it ends.
 
     Exit code 0: settled, 10: rejected, 11: expired, 12: failed, 13: cancelled, 14: still going on after
-    --timeout. With --json, one document a line: a step has `state`, the remark that its time is over has `claim`.
+    --timeout. With --json, one document a line: a step has `state`, the remark that time is over has `claim`.
     """
     chain = open_chain(load_settings(rpc=rpc))
     history = _follow(chain, job, time.monotonic() + timeout, json)
@@ -71,16 +71,12 @@ def _follow(chain: ChainClient, job: int, give_up: float, json: bool) -> JobHist
         fresh = [step for step in history.steps if (step.tx_hash, step.state) not in seen]
         for step in fresh:
             seen.add((step.tx_hash, step.state))
-            show_json_line({"job": job, **wording.step_document(step)}) if json else say(
-                wording.step_line(step)
-            )
+            show_json_line({"job": job, **wording.step_document(step)}) if json else say(wording.step_line(step))
         if history.is_terminal:
             return history
         claimed = claimed or _tell_claim(chain, history, json)
         if time.monotonic() >= give_up:
-            raise WatchTimeout(
-                f"job {job} is still {history.state.label}", field="timeout", remedy="watch again later"
-            )
+            raise WatchTimeout(f"job {job} is still {history.state.label}", field="timeout", remedy="watch again later")
         pause = POLL_SECONDS if fresh else min(pause * 1.5, MAX_POLL_SECONDS)
         time.sleep(max(0.0, min(pause, give_up - time.monotonic())))
         history = _again(chain, history)
@@ -171,15 +167,11 @@ def open_(
     with progress("opening", quiet=json):
         chain = open_chain(settings)
         history = fetch_job(chain, job)
-        opened = open_result(
-            history, chain=chain, store=open_content(settings), key=open_sealing_key(settings)
-        )
+        opened = open_result(history, chain=chain, store=open_content(settings), key=open_sealing_key(settings))
     if out:
         _write_result(out, opened.document)
     if json:
-        return show_json(
-            {"job": job, "tier": history.tier.label, "result": opened.document, "receipt": opened.receipt}
-        )
+        return show_json({"job": job, "tier": history.tier.label, "result": opened.document, "receipt": opened.receipt})
     say(f"Job {job}: {opened.document['shots']} shots on {_known(opened, 'backend', 'engine')}")
     for line in histogram(opened.counts):
         say(line)
@@ -220,6 +212,4 @@ def _write_result(path: Path, document: dict[str, Any]) -> None:
             jsonlib.dump(document, file, indent=2)
             file.write("\n")
     except OSError as err:
-        raise InputError(
-            f"cannot be written ({err.strerror})", field=str(path), remedy="choose another file"
-        ) from None
+        raise InputError(f"cannot be written ({err.strerror})", field=str(path), remedy="choose another file") from None

@@ -41,9 +41,7 @@ class Engine(StrEnum):
 
 def localnet(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8545,
-    engine: Annotated[
-        Engine, typer.Option(help="auto takes anvil if it is installed, else py-evm.")
-    ] = Engine.AUTO,
+    engine: Annotated[Engine, typer.Option(help="auto takes anvil if it is installed, else py-evm.")] = Engine.AUTO,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the one that runs.")] = False,
     json: Json = False,
@@ -131,7 +129,7 @@ def _require_free(port: int) -> None:
 
 
 def _keep_time(url: str) -> None:
-    """Mine a block whenever the wall clock is ahead, so that deadlines pass: py-evm's clock moves with its blocks.
+    """Mine a block whenever the wall clock is ahead, so that deadlines pass; py-evm mines none by itself.
 
     Asks over the endpoint like everybody else, which serves one request at a time.
     """
@@ -247,9 +245,7 @@ def _detach(settings: Settings, port: int, engine: Engine, json: bool) -> None:
     if state:
         return _announce(state, json)
     reason = log.read_text().strip().splitlines()[-1:] or ["no reason is known"]
-    raise ChainUnavailable(
-        f"the local chain did not start ({reason[0].removeprefix('error: ')})", field="localnet"
-    )
+    raise ChainUnavailable(f"the local chain did not start ({reason[0].removeprefix('error: ')})", field="localnet")
 
 
 def _when_ready(settings: Settings, process: subprocess.Popen[bytes]) -> dict[str, Any] | None:

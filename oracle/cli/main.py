@@ -1,7 +1,7 @@
 """Entry point of ``qscrow``: the table of commands, and how failures end.
 
-A command's module is imported when the command runs, so that ``--help`` costs no more than Typer itself. A command
-is listed once its module is there.
+A command's module is imported when the command runs, so that ``--help`` costs no more than Typer itself. A
+command is listed once its module is there.
 """
 
 from __future__ import annotations
@@ -43,25 +43,17 @@ REQUESTER, OPERATOR, AUDITOR, EVERYONE = (
 )
 COMMANDS = {
     "demo": Entry("demo", "demo", "The whole flow in one process, without any services.", EVERYONE),
-    "localnet": Entry(
-        "localnet", "localnet", "Run a local chain with the contracts and funded accounts.", EVERYONE
-    ),
+    "localnet": Entry("localnet", "localnet", "Run a local chain with the contracts and funded accounts.", EVERYONE),
     "account": Entry("accounts", "app", "Accounts that sign, and the keys results are sealed to.", EVERYONE),
     "balance": Entry("money", "balance", "What an account holds, and what the escrow owes it.", EVERYONE),
     "withdraw": Entry("money", "withdraw", "Take out everything the escrow owes you.", EVERYONE),
     "init": Entry("drafting", "init", "Write a draft and its circuit to start from.", REQUESTER),
-    "simulate": Entry(
-        "drafting", "simulate", "Run a draft's circuit on this machine, without any chain.", REQUESTER
-    ),
+    "simulate": Entry("drafting", "simulate", "Run a draft's circuit on this machine, without any chain.", REQUESTER),
     "submit": Entry("drafting", "submit", "Pin circuit and spec, and lock the budget.", REQUESTER),
     "watch": Entry("following", "watch", "Follow a job until it ends.", REQUESTER),
     "inspect": Entry("following", "inspect", "State, terms, money and timeline of a job.", REQUESTER),
-    "open": Entry(
-        "following", "open_", "Fetch a delivered result, open it, check it and show it.", REQUESTER
-    ),
-    "refund": Entry(
-        "money", "refund", "End a job whose time is over: money goes where it belongs.", REQUESTER
-    ),
+    "open": Entry("following", "open_", "Fetch a delivered result, open it, check it and show it.", REQUESTER),
+    "refund": Entry("money", "refund", "End a job whose time is over: money goes where it belongs.", REQUESTER),
     "cancel": Entry("money", "cancel", "Take back a job that nobody has accepted yet.", REQUESTER),
     "oracle": Entry("operator", "app", "Run an oracle: register, stake, earn.", OPERATOR),
     "audit": Entry("auditor", "app", "Rebuild and check what happened, from the chain alone.", AUDITOR),

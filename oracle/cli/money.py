@@ -26,9 +26,7 @@ from oracle.jobs.terms import ZERO_ADDRESS
 if TYPE_CHECKING:
     from oracle.requester.money import Ended
 
-Token = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="An ERC-20 token; default: native currency.")
-]
+Token = Annotated[str | None, typer.Option(metavar="ADDRESS", help="An ERC-20 token; default: native currency.")]
 
 
 def refund(
@@ -110,9 +108,7 @@ def balance(token: Token = None, account: Account = None, rpc: Rpc = None, json:
     chain = open_chain(settings)
     held, owed = chain.balance(address), chain.escrow.credit_of(address, asset)
     if json:
-        return show_json(
-            {"address": address, "balance": str(held), "token": _token_name(asset), "credit": str(owed)}
-        )
+        return show_json({"address": address, "balance": str(held), "token": _token_name(asset), "credit": str(owed)})
     rows: dict[str, Any] = {
         "address": address,
         "balance": format_wei(held),

@@ -73,9 +73,7 @@ def histogram(counts: Mapping[str, int]) -> list[str]:
     total = sum(counts.values())
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in ranked[TOP_OUTCOMES:])
-    rows = [(_label(key), count) for key, count in ranked[:TOP_OUTCOMES]] + (
-        [("other", rest)] if rest else []
-    )
+    rows = [(_label(key), count) for key, count in ranked[:TOP_OUTCOMES]] + ([("other", rest)] if rest else [])
     width = max(len(key) for key, _ in rows)
     around = width + len("   │ 1234567  100.0 %")
     bars = max(MIN_BAR_WIDTH, min(BAR_WIDTH, shutil.get_terminal_size().columns - around))

@@ -46,9 +46,7 @@ class Settings:
     def deployments(self, chain_id: int) -> Path:
         """The folder that knows the chain: the home's, else ``./deployments``."""
         own, here = self.home / "deployments", Path("deployments")
-        return (
-            here if not (own / f"{chain_id}.json").exists() and (here / f"{chain_id}.json").exists() else own
-        )
+        return here if not (own / f"{chain_id}.json").exists() and (here / f"{chain_id}.json").exists() else own
 
     def journal(self, chain_id: int, oracle: str) -> Path:
         """The journal of the node that signs as ``oracle``."""
@@ -81,9 +79,7 @@ def _config(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
         reason = err.strerror if isinstance(err, OSError) else " ".join(str(err).split())
-        raise InputError(
-            f"cannot be used ({reason})", field=str(path), remedy="correct it or remove it"
-        ) from None
+        raise InputError(f"cannot be used ({reason})", field=str(path), remedy="correct it or remove it") from None
     for key, value in values.items():
         if key not in _KEYS:
             raise InputError("unknown setting", field=f"{path}: {key}", remedy=f"known: {', '.join(_KEYS)}")

@@ -93,9 +93,7 @@ def terms_facts(terms: Terms) -> dict[str, str]:
         "arbiter": _party(terms.arbiter),
         "token": "native" if terms.token == ZERO_ADDRESS else terms.token,
         "budget": format_wei(terms.budget) if terms.token == ZERO_ADDRESS else str(terms.budget),
-        "validator fee": format_wei(terms.validator_fee)
-        if terms.token == ZERO_ADDRESS
-        else str(terms.validator_fee),
+        "validator fee": format_wei(terms.validator_fee) if terms.token == ZERO_ADDRESS else str(terms.validator_fee),
         "bond": format_wei(terms.bond),
         "accept by": when(terms.accept_by),
         "deliver by": when(terms.deliver_by),

@@ -50,7 +50,9 @@ from oracle.sealing.sealed import open_sealed
 
 MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
 RUN_GRACE_SECONDS = 30
-TRANSIENT = (ChainError, ContentNotFound, ContentUnavailable)
+TRANSIENT = (ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
+# What a run can end with through no fault of its circuit, at least not for certain: worth trying again.
+MACHINE_FAULTS = frozenset({"worker_lost", "killed"})
 
 Report = Callable[[int, Step, str], None]
 
@@ -107,7 +109,11 @@ class Pipeline:
     def _one_step(self, job: JobRow) -> JobRow:
         try:
             return self._steps[job.step](job)
-        except (Unrunnable, CircuitRejected, PolicyDenied) as err:
+        except CircuitRejected as err:
+            if err.code in MACHINE_FAULTS and job.attempts < self._t.config.max_attempts:
+                return self._postpone(job, str(err))
+            return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
+        except (Unrunnable, PolicyDenied) as err:
             return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
         except Reverted as err:
             return self._after_refusal(job, err)

@@ -36,7 +36,7 @@ class Draft:
 
 
 def load_draft(path: Path) -> Draft:
-    """Read a draft and its circuit (a path relative to the draft), and check every field but a missing budget.
+    """Read a draft and its circuit (a path relative to the draft), and check all fields but a missing budget.
 
     Raises :class:`InputError` or :class:`~oracle.jobs.errors.CircuitRejected`.
     """
@@ -81,9 +81,7 @@ def write_example(path: Path, name: str) -> list[Path]:
 def example_files(name: str) -> dict[str, str]:
     """File names and texts of an example: its draft and its circuit. Raises :class:`InputError`."""
     if name not in EXAMPLES:
-        raise InputError(
-            f"{name!r} is not an example", field="example", remedy=f"choose from {', '.join(EXAMPLES)}"
-        )
+        raise InputError(f"{name!r} is not an example", field="example", remedy=f"choose from {', '.join(EXAMPLES)}")
     folder = resources.files("oracle.requester").joinpath("examples")
     names = (f"{name}.yaml", f"{name}.qasm")
     return {file: folder.joinpath(file).read_text() for file in names}
@@ -121,13 +119,9 @@ def _read(path: Path, limit: int, field: str) -> bytes:
     except FileNotFoundError:
         raise InputError(f"there is no file {path}", field=field, remedy="check the path") from None
     except (OSError, ValueError) as err:
-        raise InputError(
-            f"{path} cannot be read ({_reason(err)})", field=field, remedy="name a file"
-        ) from None
+        raise InputError(f"{path} cannot be read ({_reason(err)})", field=field, remedy="name a file") from None
     if len(data) > limit:
-        raise InputError(
-            f"{path} is more than the {limit} bytes allowed", field=field, remedy="make it smaller"
-        )
+        raise InputError(f"{path} is more than the {limit} bytes allowed", field=field, remedy="make it smaller")
     return data
 
 

@@ -66,8 +66,7 @@ def end_job(job: JobHistory, *, chain: ChainClient, sender: Sender) -> Ended:
         raise ChainError(
             f"job {job.job_id} is {job.state.label} and has time until {until:%Y-%m-%d %H:%M:%S} UTC",
             field="job",
-            remedy="try again after that"
-            + (", or use `qscrow cancel`" if job.state == State.CREATED else ""),
+            remedy="try again after that" + (", or use `qscrow cancel`" if job.state == State.CREATED else ""),
         ) from err
 
 
@@ -75,22 +74,16 @@ def cancel_job(job: JobHistory, *, chain: ChainClient, sender: Sender) -> Ended:
     """Take back a job nobody has accepted. Raises :class:`ChainError`; nothing is sent then."""
     if job.state != State.CREATED:
         remedy = None if job.is_terminal else "it ends by delivery, or by `qscrow refund` after its deadline"
-        raise ChainError(
-            f"job {job.job_id} is {job.state.label} and cannot be cancelled", field="job", remedy=remedy
-        )
+        raise ChainError(f"job {job.job_id} is {job.state.label} and cannot be cancelled", field="job", remedy=remedy)
     return _ended(job, chain.escrow.cancel(job.job_id, job.terms), chain, sender)
 
 
 def withdraw(to: str, *, chain: ChainClient, sender: Sender, token: str = NATIVE) -> Withdrawn:
     """Send everything the escrow owes the sender in ``token`` to ``to``. Raises :class:`ChainError`."""
     if chain.escrow.credit_of(sender.address, token) == 0:
-        raise ChainError(
-            f"nothing is owed to {sender.address} now", field="account", remedy="see `qscrow balance`"
-        )
+        raise ChainError(f"nothing is owed to {sender.address} now", field="account", remedy="see `qscrow balance`")
     receipt = send(sender, chain.escrow.withdraw(token, to))
-    events = [
-        event for event in map(decode_log, receipt.logs) if event is not None and event.name == "Withdrawn"
-    ]
+    events = [event for event in map(decode_log, receipt.logs) if event is not None and event.name == "Withdrawn"]
     amount = sum(event.args["amount"] for event in events if event.address == chain.deployment.job_escrow)
     return Withdrawn(amount, token, to, receipt)
 

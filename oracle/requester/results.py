@@ -70,7 +70,7 @@ def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
 
 
 def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:
-    """The oracle wrote all this: hold it against the chain, the spec and itself. Unknown fields are welcome."""
+    """The oracle wrote all this: hold it against the chain, the spec and itself. Other fields are welcome."""
     if not isinstance(document, dict):
         raise SealError("is not a result document", field="result")
     if document.get("version") != RESULT_VERSION:
@@ -95,11 +95,7 @@ def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: Ch
 
 def _check_counts(document: Mapping[str, Any]) -> None:
     counts = document.get("counts")
-    if (
-        not isinstance(counts, dict)
-        or not counts
-        or any(type(n) is not int or n < 1 for n in counts.values())
-    ):
+    if not isinstance(counts, dict) or not counts or any(type(n) is not int or n < 1 for n in counts.values()):
         raise SealError("the result holds no counts", field="counts")
     if any(not _OUTCOME.fullmatch(outcome) for outcome in counts):
         raise SealError("an outcome is not a string of bits", field="counts")
@@ -120,9 +116,7 @@ def _check_job(document: Mapping[str, Any], job: JobHistory, chain: ChainClient)
         raise SealError("is malformed", field="job")
     for name, value in expected.items():
         if str(said.get(name, value)).lower() != value:
-            raise SealError(
-                f"the result says {str(said[name])[:80]}, the chain says {value}", field=f"job.{name}"
-            )
+            raise SealError(f"the result says {str(said[name])[:80]}, the chain says {value}", field=f"job.{name}")
     spec = document.get("spec")
     if spec is None:
         return

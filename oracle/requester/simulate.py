@@ -12,8 +12,8 @@ from oracle.requester.draft import Draft
 def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None) -> RunResult:
     """Run the circuit on Aer in the same sandbox an oracle uses; ``shots`` and ``seed`` overrule the draft's.
 
-    Raises :class:`InputError` for unusable numbers and :class:`~oracle.jobs.errors.CircuitRejected` for a circuit
-    that a node with default limits would refuse as well.
+    Raises :class:`InputError` for unusable numbers, :class:`~oracle.jobs.errors.CircuitRejected` for a circuit that
+    a node with default limits would refuse as well.
     """
     from oracle.backends.aer import AerBackend
 

@@ -59,9 +59,7 @@ class Submitted:
     receipt: Receipt
 
 
-def prepare(
-    draft: Draft, parties: Parties, *, chain: ChainClient, requester: str, key: SealingKey
-) -> Submission:
+def prepare(draft: Draft, parties: Parties, *, chain: ChainClient, requester: str, key: SealingKey) -> Submission:
     """Make terms and blocks out of a draft; nothing is stored or sent.
 
     ``key`` is the requester's master sealing key; the job gets its own, derived from the spec. Raises
@@ -113,9 +111,7 @@ def submit(submission: Submission, *, chain: ChainClient, store: ContentStore, s
         event = decode_log(log)
         if event is not None and event.name == "JobCreated" and event.address == chain.deployment.job_escrow:
             return Submitted(event.job_id, receipt)
-    raise ChainError(
-        f"transaction 0x{receipt.tx_hash.hex()} created no job", remedy="check the deployment's address"
-    )
+    raise ChainError(f"transaction 0x{receipt.tx_hash.hex()} created no job", remedy="check the deployment's address")
 
 
 def _pin(store: ContentStore, data: bytes, field: str) -> None:
@@ -137,9 +133,7 @@ def _check_money(spec: dict[str, Any], parties: Parties) -> None:
             remedy="leave it out to pay in native currency",
         )
     if parties.validator_fee and parties.validator == ZERO_ADDRESS:
-        raise InputError(
-            "there is no validator to pay", field="validator_fee", remedy="name one with --validator"
-        )
+        raise InputError("there is no validator to pay", field="validator_fee", remedy="name one with --validator")
     if parties.validator_fee >= int(spec["budget"]["amount"]):
         raise InputError(
             "leaves nothing of the budget", field="validator_fee", remedy="raise budget.amount or lower it"
@@ -203,11 +197,7 @@ def _circuit_document(draft: Draft, parties: Parties, chain: ChainClient, reques
     if not isinstance(privacy, dict) or privacy.get("circuit") != "sealed":
         return draft.circuit
     if parties.oracle == ZERO_ADDRESS:
-        raise InputError(
-            "a sealed circuit needs an oracle to seal it to", field="privacy.circuit", remedy="name one"
-        )
+        raise InputError("a sealed circuit needs an oracle to seal it to", field="privacy.circuit", remedy="name one")
     _check_oracle(parties, chain)
-    context = SealContext.for_circuit(
-        chain_id=chain.chain_id, contract=chain.deployment.job_escrow, party=requester
-    )
+    context = SealContext.for_circuit(chain_id=chain.chain_id, contract=chain.deployment.job_escrow, party=requester)
     return seal(draft.circuit, context, [Recipient("nacl", chain.registry.sealing_key_of(parties.oracle))])

@@ -101,9 +101,7 @@ def test_close__run_under_way__ends_as_cancelled() -> None:
 
 
 @pytest.mark.parametrize("source", [SPREAD, CLIFFORD], ids=["statevector", "stabilizer"])
-def test_result__same_seed_in_other_processes__is_the_same_to_the_bit(
-    backend: AerBackend, source: bytes
-) -> None:
+def test_result__same_seed_in_other_processes__is_the_same_to_the_bit(backend: AerBackend, source: bytes) -> None:
     def facts(result: RunResult) -> tuple[object, ...]:
         return result.counts, result.transpiled_digest, result.engine, result.operations, result.versions
 

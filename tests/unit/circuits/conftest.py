@@ -24,9 +24,7 @@ def sandbox() -> Iterator[Sandbox]:
 def run(sandbox: Sandbox) -> Run:
     """``run(source, format, shots=…, seed=…, **limits)`` in the shared sandbox."""
 
-    def run_one(
-        source: bytes, format: str, shots: int = 100, seed: int | None = 1, **limits: Any
-    ) -> RunResult:
+    def run_one(source: bytes, format: str, shots: int = 100, seed: int | None = 1, **limits: Any) -> RunResult:
         bounds = CircuitLimits(**{"cpu_seconds": 20, "wall_seconds": 40, **limits})
         return sandbox.submit(RunRequest(source, format, shots, seed, bounds)).result(timeout=120)
 

@@ -30,9 +30,7 @@ def outcome(deed):
 def confined(expression: str) -> Any:
     """What ``expression`` gives in a confined process; it is printed as JSON, the only way out."""
     script = f"{PREAMBLE}\nprint(json.dumps({expression}), flush=True)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     return json.loads(done.stdout) if done.returncode == 0 else done.returncode
 
 
@@ -71,9 +69,7 @@ def test_confine__filtered_system_calls__all_refused() -> None:
 
 
 def test_confine__threads_and_arithmetic__still_work() -> None:
-    thread = (
-        "[t.start() or t.join() for t in [threading.Thread(target=lambda: done.append(sum(range(1000))))]]"
-    )
+    thread = "[t.start() or t.join() for t in [threading.Thread(target=lambda: done.append(sum(range(1000))))]]"
     assert confined(f"[(done := []), {thread}, done][2]") == [499500]
 
 

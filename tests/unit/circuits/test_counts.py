@@ -105,9 +105,7 @@ ANGLES = {"rx": 1, "ry": 1, "rz": 1, "u1": 1, "u2": 2, "u3": 3, "crz": 1, "cu1":
 CLIFFORD = ("h", "x", "y", "z", "s", "sdg"), ("cx", "cz", "swap")
 
 
-def drawn(
-    seed: int, qubits: int, gates: int, ones: tuple[str, ...] = ONE, twos: tuple[str, ...] = TWO
-) -> bytes:
+def drawn(seed: int, qubits: int, gates: int, ones: tuple[str, ...] = ONE, twos: tuple[str, ...] = TWO) -> bytes:
     rng = random.Random(seed)
     lines = ["OPENQASM 2.0;", 'include "qelib1.inc";', f"qreg q[{qubits}];", f"creg c[{qubits}];"]
     for _ in range(gates):

@@ -109,9 +109,7 @@ CASES = [
     ),
     two("tower of gates", "nested_too_deeply", tower(150)),
     three("tower of gates in 3", "nested_too_deeply", tower(150)),
-    two(
-        "deep parentheses", "nested_too_deeply", b"rz(" + b"(" * 100_000 + b"1" + b")" * 100_000 + b") q[0];"
-    ),
+    two("deep parentheses", "nested_too_deeply", b"rz(" + b"(" * 100_000 + b"1" + b")" * 100_000 + b") q[0];"),
     two("long chain of signs", "expression_too_long", b"rz(" + b"-" * 100_000 + b"1) q[0];"),
     two("tower of powers", "expression_too_long", b"rz(" + b"9^" * 100_000 + b"9) q[0];"),
     three("long sum", "expression_too_long", b"rz(" + b"1+" * 100_000 + b"1) q[0];"),
@@ -200,9 +198,7 @@ def test_corpus__names__are_distinct_and_many() -> None:
     assert {case.name for case in CASES} >= BEHIND_THE_GATE
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name not in BEHIND_THE_GATE], ids=lambda c: c.name
-)
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in BEHIND_THE_GATE], ids=lambda c: c.name)
 def test_lint__hostile_circuit__is_refused_with_its_code(case: Case) -> None:
     with pytest.raises(CircuitRejected) as caught:
         lint(case.source, case.format, CircuitLimits())
@@ -211,9 +207,7 @@ def test_lint__hostile_circuit__is_refused_with_its_code(case: Case) -> None:
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name in BEHIND_THE_GATE], ids=lambda c: c.name
-)
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in BEHIND_THE_GATE], ids=lambda c: c.name)
 def test_lint__fault_only_the_parser_sees__passes_the_gate(case: Case) -> None:
     assert lint(case.source, case.format, CircuitLimits()).qubits >= 3
 

@@ -51,9 +51,7 @@ def test_lint__bell_pair__is_measured(source: bytes, format: str) -> None:
 @pytest.mark.parametrize(
     ("source", "format", "qubits", "clbits"), [(RICH2, "openqasm2", 4, 4), (RICH3, "openqasm3", 3, 3)]
 )
-def test_lint__every_allowed_construct__is_taken(
-    source: bytes, format: str, qubits: int, clbits: int
-) -> None:
+def test_lint__every_allowed_construct__is_taken(source: bytes, format: str, qubits: int, clbits: int) -> None:
     report = lint(source, format, CircuitLimits())
     assert (report.qubits, report.clbits) == (qubits, clbits)
 
@@ -64,8 +62,7 @@ def test_lint__windows_line_ends__are_taken() -> None:
 
 def test_lint__nested_gates_and_broadcast__are_unfolded() -> None:
     source = QASM2 + (
-        b"gate one a { h a; h a; } gate two a { one a; one a; one a; }"
-        b"qreg q[5]; creg c[5]; two q; measure q -> c;"
+        b"gate one a { h a; h a; } gate two a { one a; one a; one a; }qreg q[5]; creg c[5]; two q; measure q -> c;"
     )
     # The body of `one` costs 1 + 2, that of `two` 1 + 3 * 3; the call 10 for each of five qubits, the
     # measurement 5.
@@ -119,9 +116,7 @@ def test_lint__any_bytes__raise_nothing_but_a_rejection(source: bytes, format: s
     st.sampled_from([(BELL2, "openqasm2"), (RICH2, "openqasm2"), (BELL3, "openqasm3"), (RICH3, "openqasm3")]),
     st.randoms(use_true_random=False),
 )
-def test_lint__mutated_circuit__raises_nothing_but_a_rejection(
-    original: tuple[bytes, str], rng: random.Random
-) -> None:
+def test_lint__mutated_circuit__raises_nothing_but_a_rejection(original: tuple[bytes, str], rng: random.Random) -> None:
     source, format = bytearray(original[0]), original[1]
     for _ in range(rng.randint(1, 6)):
         at = rng.randrange(len(source))
@@ -188,8 +183,6 @@ def test_lint__adversarial_text_of_a_quarter_megabyte__stays_within_a_linear_all
             "        except CircuitRejected: print('refused')",
         ]
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("refused") == 2 * len(SLOW_KINDS)

@@ -51,9 +51,7 @@ def test_load__parser_error__is_one_printable_line() -> None:
         (BaseException("a Rust panic is no Exception"), "parser_crash"),
     ],
 )
-def test_load__parser_fails__is_rejected(
-    monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: str
-) -> None:
+def test_load__parser_fails__is_rejected(monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: str) -> None:
     def fail(text: str, format: str) -> None:
         raise raised
 
@@ -62,9 +60,7 @@ def test_load__parser_fails__is_rejected(
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(), MemoryError()])
-def test_load__not_the_circuits_fault__goes_through(
-    monkeypatch: pytest.MonkeyPatch, raised: BaseException
-) -> None:
+def test_load__not_the_circuits_fault__goes_through(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> None:
     def fail(text: str, format: str) -> None:
         raise raised
 
@@ -138,15 +134,11 @@ BODY = "qubit[2] q; bit[2] c; h q[0]; c[0] = measure q[0]; if (c[0]) { x q[1]; }
 )
 def test_instructions_digest__any_change__changes_it(old: str, new: str) -> None:
     assert old in BODY
-    assert instructions_digest(circuit(H3 + BODY)) != instructions_digest(
-        circuit(H3 + BODY.replace(old, new))
-    )
+    assert instructions_digest(circuit(H3 + BODY)) != instructions_digest(circuit(H3 + BODY.replace(old, new)))
 
 
 def test_instructions_digest__names_and_layout_changed__stays() -> None:
-    renamed = (
-        BODY.replace("q[", "wire[").replace("] q;", "] wire;").replace("c[", "d[").replace("] c;", "] d;")
-    )
+    renamed = BODY.replace("q[", "wire[").replace("] q;", "] wire;").replace("c[", "d[").replace("] c;", "] d;")
     renamed = renamed.replace("; ", ";\n  // and so on\n  ")
     assert instructions_digest(circuit(H3 + BODY)) == instructions_digest(circuit(H3 + renamed))
 

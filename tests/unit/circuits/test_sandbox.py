@@ -109,11 +109,7 @@ def test_submit__no_seed__draws_one_that_repeats_the_run(run: Run) -> None:
 
 
 def test_submit__wide_clifford_circuit__runs_whatever_memory_there_is(run: Run) -> None:
-    source = (
-        H2
-        + b"qreg q[60]; creg c[60]; h q[0]; "
-        + b"".join(b"cx q[%d],q[%d];" % (n, n + 1) for n in range(59))
-    )
+    source = H2 + b"qreg q[60]; creg c[60]; h q[0]; " + b"".join(b"cx q[%d],q[%d];" % (n, n + 1) for n in range(59))
     result = run(source + b"measure q -> c;", "openqasm2", qubits=60)
     assert set(result.counts) == {"0" * 60, "1" * 60}
     assert result.method == "stabilizer"
@@ -123,9 +119,7 @@ def test_submit__wide_clifford_circuit__runs_whatever_memory_there_is(run: Run) 
 def test_submit__gates_as_deep_as_allowed__run(run: Run, format: str) -> None:
     head = H2 if format == "openqasm2" else b'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
     tower = b"gate g0 a { x a; }" + b"".join(b"gate g%d a { g%d a; }" % (n, n - 1) for n in range(1, 64))
-    assert run(head + tower + b"qreg q[1]; creg c[1]; g63 q[0]; measure q -> c;", format, shots=5).counts == {
-        "1": 5
-    }
+    assert run(head + tower + b"qreg q[1]; creg c[1]; g63 q[0]; measure q -> c;", format, shots=5).counts == {"1": 5}
 
 
 # -------------------------------------------------------------------------------------------------- limits
@@ -275,11 +269,7 @@ def test_close__with_a_run_under_way_and_one_queued__leaves_nothing_behind() -> 
     before = set(psutil.Process().children(recursive=True))
     sandbox = Sandbox(1)
     running, queued = submit(sandbox, ENDLESS, 1_000_000), submit(sandbox, GOOD)
-    until(
-        lambda: [
-            p for p in set(psutil.Process().children(recursive=True)) - before if p.ppid() != os.getpid()
-        ]
-    )
+    until(lambda: [p for p in set(psutil.Process().children(recursive=True)) - before if p.ppid() != os.getpid()])
     ours = set(psutil.Process().children(recursive=True)) - before
     sandbox.close()
     assert queued.cancelled()
@@ -356,7 +346,5 @@ def test_rejection__whatever_the_child_wrote__is_short_and_printable(answer: obj
 def test_rejection__long_text_with_escapes__is_cut_and_cleaned() -> None:
     from oracle.circuits.sandbox import _rejection
 
-    error = _rejection(
-        {"code": "syntax_error", "message": "\x1b[2Jroot:x:0\n" * 1000, "field": "c\x00ircuit"}
-    )
+    error = _rejection({"code": "syntax_error", "message": "\x1b[2Jroot:x:0\n" * 1000, "field": "c\x00ircuit"})
     assert len(error.message) <= 300 and str(error).isprintable() and error.field == "circuit"

@@ -16,9 +16,7 @@ def light_keys(monkeypatch):
     """Key derivation that takes no time."""
     create, save = accounts.create_account, SealingKey.save
     monkeypatch.setattr(accounts, "create_account", lambda *a, **k: create(*a, **{**k, "n": 2}))
-    monkeypatch.setattr(
-        SealingKey, "save", lambda key, path, password: save(key, path, password, work_factor=2)
-    )
+    monkeypatch.setattr(SealingKey, "save", lambda key, path, password: save(key, path, password, work_factor=2))
 
 
 @pytest.fixture
@@ -33,12 +31,8 @@ def test_new__password_file__both_keys_open_with_it(qscrow, home, password_file)
 
     assert set(made) == FIELDS
     assert load_account(home / "accounts", "alice", "secret").address == made["address"]
-    assert (
-        "0x" + SealingKey.load(home / "sealing" / "alice.json", "secret").public.hex() == made["sealing_key"]
-    )
-    assert {(home / kind / "alice.json").stat().st_mode & 0o777 for kind in ("accounts", "sealing")} == {
-        0o600
-    }
+    assert "0x" + SealingKey.load(home / "sealing" / "alice.json", "secret").public.hex() == made["sealing_key"]
+    assert {(home / kind / "alice.json").stat().st_mode & 0o777 for kind in ("accounts", "sealing")} == {0o600}
 
 
 def test_new__text__tells_address_and_what_to_back_up(qscrow, home, password_file):
@@ -70,9 +64,7 @@ def test_new__unusable_name__writes_nothing(qscrow, tmp_path, home, password_fil
     assert not home.exists()
 
 
-@pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read"), (b"", "no password"), (b"\xff", "cannot be")]
-)
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), (b"", "no password"), (b"\xff", "cannot be")])
 def test_new__unusable_password_file__writes_nothing(qscrow, tmp_path, home, content, said):
     path = tmp_path / "given"
     if content is not None:
@@ -88,9 +80,7 @@ def test_new__unusable_password_file__writes_nothing(qscrow, tmp_path, home, con
 def test_new__nobody_to_ask__says_how_to_give_a_password(qscrow, home):
     failed = qscrow("account", "new", "alice")
 
-    assert (
-        failed.error == "error: password: no password is given; use --password-file or QSCROW_PASSWORD_FILE"
-    )
+    assert failed.error == "error: password: no password is given; use --password-file or QSCROW_PASSWORD_FILE"
     assert not home.exists()
 
 

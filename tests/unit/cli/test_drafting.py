@@ -303,9 +303,7 @@ def test_submit__no_deployment_for_the_chain__says_how_to_get_one(qscrow, wallet
         ({"resultNFT": None}, 2, "resultNFT"),
     ],
 )
-def test_submit__deployment_file_is_wrong__says_how(
-    qscrow, wallet, home, draft, untouched, change, code, said
-):
+def test_submit__deployment_file_is_wrong__says_how(qscrow, wallet, home, draft, untouched, change, code, said):
     path = home / "deployments" / "31337.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     untouched()
@@ -320,10 +318,7 @@ def test_submit__account_without_sealing_key__says_so(qscrow, wallet, home, draf
     (home / "sealing" / "requester.json").unlink()
     untouched()
 
-    assert (
-        "requester: has no sealing key; restore"
-        in qscrow("submit", draft, "--oracle", "oracle", "--yes").error
-    )
+    assert "requester: has no sealing key; restore" in qscrow("submit", draft, "--oracle", "oracle", "--yes").error
 
 
 def test_submit__several_accounts_and_none_chosen__lists_them(qscrow, wallet, draft, untouched, monkeypatch):

@@ -39,9 +39,7 @@ def test_localnet__detached__serves_funded_accounts_until_stopped(qscrow, home, 
         assert set(state["accounts"]) == {"requester", "oracle"}
         assert (home / "password").stat().st_mode & 0o777 == 0o600
         assert {path.stem for path in (home / "sealing").iterdir()} == {"requester", "oracle"}
-        assert (
-            json.loads((home / "deployments" / "31337.json").read_text())["jobEscrow"] == state["job_escrow"]
-        )
+        assert json.loads((home / "deployments" / "31337.json").read_text())["jobEscrow"] == state["job_escrow"]
 
         held = qscrow("balance", "--account", "requester", "--rpc", state["url"], "--json").json
         assert int(held["balance"]) >= localnet.FUNDING_WEI
@@ -97,10 +95,7 @@ def test_localnet__port_is_taken__says_so_and_writes_nothing(qscrow, home, flags
         failed = qscrow("localnet", "--port", port, *flags)
 
     assert failed.code == 3
-    assert (
-        failed.error
-        == f"error: port: something listens on port {port} already; stop it, or choose another --port"
-    )
+    assert failed.error == f"error: port: something listens on port {port} already; stop it, or choose another --port"
     assert not home.exists()
 
 
@@ -125,9 +120,7 @@ def test_stop__file_of_a_killed_one__is_removed_and_its_process_number_left_alon
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         home.mkdir()
-        stale = (
-            json.dumps({"pid": bystander.pid, "url": "http://127.0.0.1:1"}) if content is None else content
-        )
+        stale = json.dumps({"pid": bystander.pid, "url": "http://127.0.0.1:1"}) if content is None else content
         (home / "localnet.json").write_text(stale)
 
         assert "no local chain runs" in qscrow("localnet", "--stop").error

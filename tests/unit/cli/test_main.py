@@ -34,9 +34,7 @@ def spawn(*arguments: str, **options) -> subprocess.Popen:
     command = [sys.executable, "-m", "oracle.cli.main", *arguments]
     root = os.path.dirname(os.path.dirname(os.path.dirname(module.__file__)))
     env = {**os.environ, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **options
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **options)
 
 
 def test_help__real_process__lists_commands_without_heavy_imports():
@@ -65,9 +63,7 @@ def test_load_command__every_listed_command__has_help_and_json(name):
         assert "json" in {parameter.name for parameter in leaf.params}
 
 
-@pytest.mark.parametrize(
-    "name", ["init", "simulate", "submit", "watch", "open", "refund", "cancel", "withdraw"]
-)
+@pytest.mark.parametrize("name", ["init", "simulate", "submit", "watch", "open", "refund", "cancel", "withdraw"])
 def test_help__summary_on_the_front_page__is_the_commands_own(name):
     assert load_command(name).help.splitlines()[0] == COMMANDS[name].help
 

@@ -5,9 +5,7 @@ from hypothesis import strategies as st
 
 from oracle.cli.output import BAR_WIDTH, TOP_OUTCOMES, histogram, printable, when
 
-COUNTS = st.dictionaries(
-    st.text("01", min_size=1, max_size=8), st.integers(1, 10**6), min_size=1, max_size=60
-)
+COUNTS = st.dictionaries(st.text("01", min_size=1, max_size=8), st.integers(1, 10**6), min_size=1, max_size=60)
 
 
 @given(COUNTS)

@@ -111,7 +111,18 @@ def test_parse_spec__the_same_spec_spelt_otherwise__is_refused(respelt):
 
 @pytest.mark.parametrize(
     "section",
-    ["", "inputs", "quantum", "quantum.constraints", "budget", "timeouts", "validation", "settlement", "privacy", "promotion"],
+    [
+        "",
+        "inputs",
+        "quantum",
+        "quantum.constraints",
+        "budget",
+        "timeouts",
+        "validation",
+        "settlement",
+        "privacy",
+        "promotion",
+    ],
 )
 def test_check_spec__unknown_field_in_any_section__is_named(section):
     path = f"{section}.surprise".lstrip(".")

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from oracle.chain.history import fetch_job
-from oracle.content.store import put_object
+from oracle.chain.history import JobHistory, fetch_job
+from oracle.content.store import BlockStore, put_object
 from oracle.jobs.canonical import canonical_bytes, digest
 from oracle.jobs.errors import ContentError, ContentNotFound, InputError, SealError
+from oracle.jobs.states import State
+from oracle.requester.draft import load_draft, write_example
 from oracle.requester.results import open_result
 from oracle.requester.submit import Parties, prepare, submit
 from oracle.sealing.capsules import Recipient
@@ -20,18 +23,35 @@ CHARGE = 3000
 COUNTS = {"00000": 500, "11111": 524}
 
 
-@pytest.fixture
-def ordered(world, store, draft):
-    """A job on chain that waits for its result, and the spec it was ordered with."""
-    ready = prepare(
-        draft,
-        Parties(oracle=world.oracle.address),
-        chain=world.chain,
-        requester=world.requester.address,
-        key=world.key,
-    )
-    done = submit(ready, chain=world.chain, store=store, sender=world.requester)
-    return fetch_job(world.chain, done.job_id), ready.spec
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def store(place) -> BlockStore:
+    return BlockStore(place / "content")
+
+
+@pytest.fixture(scope="module")
+def order(world, place, store):
+    """Submits a job; answers its history and the spec it was ordered with."""
+    write_example(place / "job.yaml", "ghz")
+    draft, oracle = load_draft(place / "job.yaml"), Parties(oracle=world.oracle.address)
+
+    def run():
+        me = world.requester.address
+        ready = prepare(draft, oracle, chain=world.chain, requester=me, key=world.key)
+        done = submit(ready, chain=world.chain, store=store, sender=world.requester)
+        return fetch_job(world.chain, done.job_id), ready.spec
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def ordered(order):
+    """A job whose history the tests dress up; on chain it never gets a result."""
+    return order()
 
 
 def document(world, job, spec, **changes) -> dict[str, Any]:
@@ -64,41 +84,44 @@ def context_of(world, job) -> SealContext:
     )
 
 
-def deliver(world, store, job, result: dict | bytes, *, context=None, reader=None, receipt=None):
-    """Seal, pin and deliver as an oracle does; the job's new history."""
+def sealed(world, store, job, result: dict | bytes, *, context=None, receipt=None) -> bytes:
+    """Seal and pin as an oracle does; the digest to deliver."""
     plain = result if isinstance(result, bytes) else canonical_bytes(result)
     if receipt is None and isinstance(result, dict):
         unsalted = {key: value for key, value in result.items() if key != "salt"}
-        salt = bytes.fromhex(result["salt"]) if len(str(result.get("salt"))) == 64 else bytes(32)
+        salt = bytes.fromhex(result["salt"]) if len(result["salt"]) == 64 else bytes(32)
         receipt = {"commitment": "0x" + commit(salt, canonical_bytes(unsalted)).hex(), "engine": "test"}
-    recipient = Recipient("nacl", reader or job.terms.seal_to)
-    sealed = seal(plain, context or context_of(world, job), [recipient], receipt=receipt)
-    world.oracle.send(world.chain.escrow.deliver(job.job_id, job.terms, CHARGE, put_object(store, sealed)))
-    return fetch_job(world.chain, job.job_id)
+    reader = Recipient("nacl", job.terms.seal_to)
+    return put_object(store, seal(plain, context or context_of(world, job), [reader], receipt=receipt))
+
+
+def with_result(job, result: bytes) -> JobHistory:
+    """The history as it were had the oracle delivered ``result``."""
+    return replace(job, state=State.SETTLED, result=result, charge=CHARGE)
 
 
 def opened(world, store, job, key=None):
     return open_result(job, chain=world.chain, store=store, key=key or world.key)
 
 
-def test_open_result__honest_delivery__shows_everything_sealed(world, store, ordered):
-    job, spec = ordered
+def test_open_result__honest_delivery__shows_everything_sealed(world, store, order):
+    job, spec = order()
     result = document(world, job, spec)
+    digest_on_chain = sealed(world, store, job, result)
+    world.oracle.send(world.chain.escrow.deliver(job.job_id, job.terms, CHARGE, digest_on_chain))
 
-    got = opened(world, store, deliver(world, store, job, result))
+    got = opened(world, store, fetch_job(world.chain, job.job_id))
 
     assert (got.job_id, got.counts, got.document) == (job.job_id, COUNTS, result)
     assert got.receipt["engine"] == "test"
 
 
-def test_open_result__document_without_job_and_spec__is_still_checked_against_the_chain(
-    world, store, ordered
-):
+def test_open_result__document_without_job_and_spec__is_still_checked_against_the_chain(world, store, ordered):
     job, _ = ordered
     bare = document(world, job, None)
     del bare["job"]
 
-    got = opened(world, store, deliver(world, store, job, bare))
+    got = opened(world, store, with_result(job, sealed(world, store, job, bare)))
 
     assert got.counts == COUNTS
 
@@ -110,7 +133,7 @@ def test_open_result__nothing_delivered__says_so(world, store, ordered):
 
 def test_open_result__another_accounts_key__says_so(world, store, ordered):
     job, spec = ordered
-    job = deliver(world, store, job, document(world, job, spec))
+    job = with_result(job, sealed(world, store, job, document(world, job, spec)))
 
     with pytest.raises(SealError, match="not submitted with this account's sealing key"):
         opened(world, store, job, SealingKey.from_bytes(b"x" * 32))
@@ -136,11 +159,9 @@ def test_open_result__another_accounts_key__says_so(world, store, ordered):
         ({"spec": {"quantum": {"shots": 1024}}}, "spec"),
     ],
 )
-def test_open_result__oracle_writes_something_untrue__is_a_seal_error_naming_it(
-    world, store, ordered, changes, field
-):
+def test_open_result__oracle_writes_something_untrue__is_a_seal_error_naming_it(world, store, ordered, changes, field):
     job, spec = ordered
-    job = deliver(world, store, job, {**document(world, job, spec), **changes})
+    job = with_result(job, sealed(world, store, job, {**document(world, job, spec), **changes}))
 
     with pytest.raises(SealError) as caught:
         opened(world, store, job)
@@ -148,11 +169,9 @@ def test_open_result__oracle_writes_something_untrue__is_a_seal_error_naming_it(
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize(
-    "plain", [b"", b"null", b"[]", b"{", b'{"version": NaN}', b"\xff", b"[" * 5000], ids=range(7)
-)
+@pytest.mark.parametrize("plain", [b"", b"null", b"[]", b"{", b'{"version": NaN}', b"\xff", b"[" * 5000], ids=range(7))
 def test_open_result__sealed_rubbish__is_a_seal_error(world, store, ordered, plain):
-    job = deliver(world, store, ordered[0], plain)
+    job = with_result(ordered[0], sealed(world, store, ordered[0], plain))
 
     with pytest.raises(SealError):
         opened(world, store, job)
@@ -160,7 +179,9 @@ def test_open_result__sealed_rubbish__is_a_seal_error(world, store, ordered, pla
 
 def test_open_result__receipt_commits_to_something_else__is_refused(world, store, ordered):
     job, spec = ordered
-    job = deliver(world, store, job, document(world, job, spec), receipt={"commitment": "0x" + "00" * 32})
+    job = with_result(
+        job, sealed(world, store, job, document(world, job, spec), receipt={"commitment": "0x" + "00" * 32})
+    )
 
     with pytest.raises(SealError) as caught:
         opened(world, store, job)
@@ -177,7 +198,7 @@ def test_open_result__sealed_for_another_job_or_reader__does_not_open(world, sto
         spec=job.terms.spec,
         party=job.terms.requester,
     )
-    job = deliver(world, store, job, document(world, job, spec), context=other)
+    job = with_result(job, sealed(world, store, job, document(world, job, spec), context=other))
 
     with pytest.raises(SealError, match="job"):
         opened(world, store, job)
@@ -185,7 +206,7 @@ def test_open_result__sealed_for_another_job_or_reader__does_not_open(world, sto
 
 def test_open_result__not_pinned_or_damaged__is_a_content_error(world, store, ordered):
     job, spec = ordered
-    job = deliver(world, store, job, document(world, job, spec))
+    job = with_result(job, sealed(world, store, job, document(world, job, spec)))
     block = next(path for path in store.root.rglob("*.data") if digest(path.read_bytes()) == job.result)
     block.write_bytes(block.read_bytes()[:-1] + b"!")
     with pytest.raises(ContentError):

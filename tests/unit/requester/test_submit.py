@@ -125,9 +125,7 @@ def test_submit__validator_and_arbiter__reach_the_terms(world, store, draft):
         ),
     ],
 )
-def test_prepare__what_the_contract_or_the_oracle_would_refuse__names_the_field(
-    world, draft, parties, sections, field
-):
+def test_prepare__what_the_contract_or_the_oracle_would_refuse__names_the_field(world, draft, parties, sections, field):
     known = {name: getattr(world, name).address for name in ("oracle", "requester", "stranger")}
     resolved = Parties(**{name: known.get(value, value) for name, value in parties.items()})
 

@@ -1,0 +1,283 @@
+"""The money table of the README, row by row: who gets what, to the wei, in native currency and in a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from brownie import web3
+
+from oracle.jobs.states import State, Tier
+from oracle.jobs.terms import ZERO_ADDRESS
+from world import BOND, BUDGET, CHARGE, FEE, REPORT, RESULT, RULING, pass_time
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: how to get there, and what everybody has then. ``slashed`` is native, the rest in the job's token."""
+
+    name: str
+    play: object
+    state: State
+    payer: int
+    oracle: int = 0
+    validator: int = 0
+    slashed: int = 0
+    tier: Tier = Tier.UNVERIFIED
+    disputer: tuple = ()  # (who, native amount) of a dispute bond
+
+
+def cancel(w, t):
+    job = w.create(t())
+    w.escrow.cancel(job, w.last.to_abi(), {"from": w.requester})
+    return job
+
+
+def reject(w, t):
+    job = w.create(t())
+    w.escrow.reject(job, w.last.to_abi(), b"busy".ljust(32, b"\0"), {"from": w.oracle})
+    return job
+
+
+def expire(w, t):
+    job = w.create(t())
+    pass_time(w.last.accept_by + 1)
+    w.escrow.claimRefund(job, w.last.to_abi(), {"from": w.stranger})
+    return job
+
+
+def fail(w, t):
+    job, terms = w.accepted(t())
+    w.escrow.fail(job, terms.to_abi(), b"broken".ljust(32, b"\0"), {"from": w.oracle})
+    return job
+
+
+def expire_accepted(w, t):
+    job, terms = w.accepted(t())
+    pass_time(terms.deliver_by + 1)
+    w.escrow.claimRefund(job, terms.to_abi(), {"from": w.stranger})
+    return job
+
+
+def deliver_at_once(w, t):
+    return w.delivered(t())[0]
+
+
+def deliver_unaccepted(w, t):
+    job = w.create(t())
+    w.escrow.deliver(job, w.last.to_abi(), CHARGE, RESULT, {"from": w.oracle})
+    return job
+
+
+def deliver_open(w, t):
+    return w.delivered(t(open=True))[0]
+
+
+def deliver_attested(w, t):
+    job, terms = w.accepted(t(judged=True))
+    signed = w.attestation(job, terms, method=1)
+    w.escrow.deliverAttested(job, terms.to_abi(), CHARGE, RESULT, signed, {"from": w.oracle})
+    return job
+
+
+def deliver_attested_unaccepted(w, t):
+    job = w.create(t(judged=True))
+    signed = w.attestation(job, w.last, method=2)
+    w.escrow.deliverAttested(job, w.last.to_abi(), CHARGE, RESULT, signed, {"from": w.oracle})
+    return job
+
+
+def validate_accepting(w, t):
+    job, terms = w.delivered(t(judged=True))
+    w.escrow.validate(job, terms.to_abi(), w.attestation(job, terms, method=3), {"from": w.stranger})
+    return job
+
+
+def validate_rejecting_final(w, t):
+    return w.rejected_by_validator(t(judged=True))[0]
+
+
+def validate_rejecting_unanswered(w, t):
+    job, terms = w.rejected_by_validator(t(judged=True, arbitrated=True))
+    assert w.state(job) == State.COMPLETED
+    pass_time(w.escrow.deadlineOf(job) + 1)
+    w.escrow.settle(job, terms.to_abi(), {"from": w.stranger})
+    return job
+
+
+def silence(w, t, **options):
+    job, terms = w.delivered(t(**(options or {"arbitrated": True})))
+    pass_time(w.escrow.deadlineOf(job) + 1)
+    w.escrow.settle(job, terms.to_abi(), {"from": w.stranger})
+    return job
+
+
+def silent_validator(w, t):
+    return silence(w, t, judged=True)
+
+
+def silence_unaccepted(w, t):
+    job = w.create(t(arbitrated=True))
+    w.escrow.deliver(job, w.last.to_abi(), CHARGE, RESULT, {"from": w.oracle})
+    assert w.stake()[1] == BOND  # a challenge period needs a bond at stake, accepted or not
+    pass_time(w.escrow.deadlineOf(job) + 1)
+    w.escrow.settle(job, w.last.to_abi(), {"from": w.stranger})
+    return job
+
+
+def rule(share, by_oracle=False, rejected=False):
+    def play(w, t):
+        disputer = w.oracle if by_oracle else w.requester
+        if rejected:
+            job, terms = w.rejected_by_validator(t(judged=True, arbitrated=True))
+            w.escrow.dispute(job, terms.to_abi(), REPORT, {"from": disputer, "value": terms.bond})
+        else:
+            job, terms = w.disputed(t(arbitrated=True), by=disputer)
+        w.escrow.rule(job, terms.to_abi(), share, {"from": w.arbiter})
+        return job
+
+    return play
+
+
+def silent_arbiter(by_oracle, rejected):
+    def play(w, t):
+        disputer = w.oracle if by_oracle else w.requester
+        if rejected:
+            job, terms = w.rejected_by_validator(t(judged=True, arbitrated=True))
+            w.escrow.dispute(job, terms.to_abi(), REPORT, {"from": disputer, "value": terms.bond})
+        else:
+            job, terms = w.disputed(t(arbitrated=True), by=disputer)
+        pass_time(w.escrow.deadlineOf(job) + 1)
+        w.escrow.settle(job, terms.to_abi(), {"from": w.stranger})
+        return job
+
+    return play
+
+
+def share(amount: int, bps: int) -> int:
+    return amount * bps // 10_000
+
+
+def ruled(name: str, bps: int, by_oracle: bool = False, rejected: bool = False) -> Row:
+    """A ruling splits charge and bonds; what rounding leaves goes to the payer's side."""
+    fee = FEE if rejected else 0
+    to_oracle, kept = share(CHARGE, bps), share(BOND, bps)
+    return Row(
+        name,
+        rule(bps, by_oracle, rejected),
+        State.SETTLED if bps else State.REJECTED,
+        payer=BUDGET - fee - to_oracle,
+        oracle=to_oracle,
+        validator=fee,
+        slashed=BOND - kept,
+        tier=Tier.RULED,
+        disputer=(("oracle", kept), ("requester", BOND - kept)),
+    )
+
+
+PAID = {"payer": BUDGET - CHARGE, "oracle": CHARGE}
+JUDGED = {"payer": BUDGET - CHARGE - FEE, "oracle": CHARGE, "validator": FEE}
+REFUSED = {"payer": BUDGET - FEE, "validator": FEE, "slashed": BOND}
+ROWS = (
+    Row("created_cancel", cancel, State.CANCELLED, BUDGET),
+    Row("created_reject", reject, State.REJECTED, BUDGET),
+    Row("created_refund", expire, State.EXPIRED, BUDGET),
+    Row("accepted_fail", fail, State.FAILED, BUDGET),
+    Row("accepted_refund", expire_accepted, State.EXPIRED, BUDGET, slashed=BOND),
+    Row("delivered_at_once", deliver_at_once, State.SETTLED, **PAID),
+    Row("delivered_unaccepted", deliver_unaccepted, State.SETTLED, **PAID),
+    Row("delivered_open", deliver_open, State.SETTLED, **PAID),
+    Row("delivered_attested", deliver_attested, State.SETTLED, **JUDGED, tier=Tier.REPLAYED),
+    Row("delivered_attested_unaccepted", deliver_attested_unaccepted, State.SETTLED, **JUDGED, tier=Tier.CANARY),
+    Row("completed_accepting_verdict", validate_accepting, State.SETTLED, **JUDGED, tier=Tier.AGREED),
+    Row("completed_rejecting_verdict_final", validate_rejecting_final, State.REJECTED, **REFUSED, tier=Tier.STATISTICAL),
+    Row("completed_rejecting_verdict", validate_rejecting_unanswered, State.REJECTED, **REFUSED, tier=Tier.STATISTICAL),
+    Row("completed_silence", silence, State.SETTLED, **PAID, tier=Tier.UNCHALLENGED),
+    Row("completed_silent_validator", silent_validator, State.SETTLED, **PAID, tier=Tier.UNCHALLENGED),
+    Row("completed_silence_unaccepted", silence_unaccepted, State.SETTLED, **PAID, tier=Tier.UNCHALLENGED),
+    ruled("ruled_nothing", 0),
+    ruled("ruled_one_basis_point", 1),
+    ruled("ruled_a_third", 3_333),
+    ruled("ruled_everything", 10_000),
+    ruled("ruled_for_disputing_oracle", 10_000, by_oracle=True, rejected=True),
+    ruled("ruled_against_disputing_oracle", 0, by_oracle=True, rejected=True),
+    ruled("ruled_between", 5_000, by_oracle=True, rejected=True),
+    ruled("ruled_on_requesters_dispute_of_rejection", 2_500, rejected=True),
+    Row(
+        "silent_arbiter_requester",
+        silent_arbiter(False, False),
+        State.SETTLED,
+        **PAID,
+        tier=Tier.UNCHALLENGED,
+        disputer=(("requester", BOND),),
+    ),
+    Row(
+        "silent_arbiter_oracle_after_rejection",
+        silent_arbiter(True, True),
+        State.REJECTED,
+        **REFUSED,
+        tier=Tier.STATISTICAL,
+        disputer=(("oracle", BOND),),
+    ),
+)
+
+
+@pytest.mark.parametrize("asset", ["native", "token"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_money_table__row__pays_exactly(world, row, asset):
+    token = ZERO_ADDRESS if asset == "native" else world.token.address
+
+    def terms(**options):
+        world.last = world.terms(token=token, **options)
+        return world.last
+
+    staked, locked = world.stake()
+    job = row.play(world, terms)
+
+    assert (world.state(job), world.tier(job)) == (row.state, row.tier)
+    expected = {"requester": {token: row.payer}, "oracle": {token: row.oracle}, "validator": {token: row.validator}}
+    for who, amount in (("requester", row.slashed), *row.disputer):
+        expected[who][ZERO_ADDRESS] = expected[who].get(ZERO_ADDRESS, 0) + amount
+    for who, amounts in expected.items():
+        for asset_address in {ZERO_ADDRESS, token}:
+            found = world.credit(getattr(world, who), asset_address)
+            assert found == amounts.get(asset_address, 0), f"{who} in {asset_address}"
+    assert row.payer + row.oracle + row.validator == BUDGET
+    assert world.stake() == (staked - row.slashed, locked)
+    assert web3.eth.get_balance(world.registry.address) == sum(
+        world.stake(oracle)[0] for oracle in (world.oracle, world.other_oracle)
+    )
+    _everybody_withdraws(world, token)
+
+
+def _everybody_withdraws(world, token):
+    """All credits can be taken out, and then nothing is left."""
+    world.funder.transfer(world.validator.address, "1 ether")
+    validator = web3.eth.account.from_key(world.validator.key)
+    for asset in {ZERO_ADDRESS, token}:
+        for who in (world.requester, world.oracle):
+            if world.credit(who, asset):
+                world.escrow.withdraw(asset, who, {"from": who})
+        if world.credit(validator, asset):
+            _send_raw(world, validator, world.escrow.withdraw.encode_input(asset, validator.address))
+    assert web3.eth.get_balance(world.escrow.address) == 0
+    assert world.token.balanceOf(world.escrow) == 0
+
+
+def _send_raw(world, account, data):
+    transaction = {
+        "to": world.escrow.address,
+        "data": data,
+        "nonce": web3.eth.get_transaction_count(account.address),
+        "gas": 200_000,
+        "gasPrice": 10**9,
+        "chainId": web3.eth.chain_id,
+    }
+    sent = web3.eth.send_raw_transaction(account.sign_transaction(transaction).raw_transaction)
+    assert web3.eth.wait_for_transaction_receipt(sent)["status"] == 1
+
+
+def test_rule__period__is_the_documented_one(world):
+    job, _ = world.disputed(world.terms(arbitrated=True))
+
+    assert world.escrow.deadlineOf(job) == web3.eth.get_block("latest")["timestamp"] + RULING

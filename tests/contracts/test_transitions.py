@@ -1,0 +1,213 @@
+"""Every call in every state by every actor: what the small table below does not allow must be refused, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from brownie import web3
+from world import CHARGE, EVIDENCE, RESULT, World, pass_time, refusal
+
+from oracle.jobs.states import State
+
+ACTORS = ("requester", "oracle", "arbiter", "stranger", "other_oracle")
+REASON = b"why".ljust(32, b"\0")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A state of a job, and time. ``calls`` allowed in it, each with the actors that may make it."""
+
+    name: str
+    reach: object
+    allowed: dict
+
+
+def reach(how, *, late: bool = False, **options):
+    def build(world: World):
+        terms = world.terms(**options)
+        if how == "create":
+            job = world.create(terms)
+        else:
+            job, terms = getattr(world, how)(terms)
+        if late:
+            pass_time(world.escrow.deadlineOf(job) + 1)
+        return job, terms
+
+    return build
+
+
+def ended(call: str, **options):
+    """A job that ``call`` has ended."""
+
+    def build(world: World):
+        terms = world.terms(**options)
+        job = world.create(terms)
+        if call in ("fail", "deliver", "slash"):
+            world.escrow.accept(job, terms.to_abi(), {"from": world.oracle})
+            terms = terms.taken_by(world.oracle.address)
+        if call == "deliver":
+            world.escrow.deliver(job, terms.to_abi(), CHARGE, RESULT, {"from": world.oracle})
+        elif call in ("refund", "slash"):
+            pass_time(world.escrow.deadlineOf(job) + 1)
+            world.escrow.claimRefund(job, terms.to_abi(), {"from": world.stranger})
+        elif call == "cancel":
+            world.escrow.cancel(job, terms.to_abi(), {"from": world.requester})
+        else:
+            getattr(world.escrow, call)(job, terms.to_abi(), REASON, {"from": world.oracle})
+        return job, terms
+
+    return build
+
+
+def refused_delivery(world: World):
+    return world.rejected_by_validator(world.terms(judged=True))
+
+
+def ruled(world: World):
+    job, terms = world.disputed(world.terms(arbitrated=True))
+    world.escrow.rule(job, terms.to_abi(), 5_000, {"from": world.arbiter})
+    return job, terms
+
+
+ANYONE = frozenset(ACTORS)
+ORACLE, REQUESTER, ARBITER = frozenset({"oracle"}), frozenset({"requester"}), frozenset({"arbiter"})
+# Attested deliveries are the oracle's, verdicts anybody's: what counts is the validator's signature.
+SITUATIONS = (
+    Situation("none", None, {}),
+    Situation(
+        "created",
+        reach("create", judged=True, arbitrated=True),
+        {
+            "cancel": REQUESTER,
+            "accept": ORACLE,
+            "reject": ORACLE,
+            "deliver": ORACLE,
+            "deliverAttested": ORACLE,
+            "report": ANYONE,
+        },
+    ),
+    Situation(
+        "created_open", reach("create", open=True), {"cancel": REQUESTER, "accept": {"oracle", "other_oracle"}, "report": ANYONE}
+    ),
+    Situation(
+        "created_late",
+        reach("create", late=True, judged=True, arbitrated=True),
+        {"cancel": REQUESTER, "reject": ORACLE, "claimRefund": ANYONE, "report": ANYONE},
+    ),
+    Situation(
+        "accepted",
+        reach("accepted", judged=True, arbitrated=True),
+        {"fail": ORACLE, "deliver": ORACLE, "deliverAttested": ORACLE, "report": ANYONE},
+    ),
+    Situation("accepted_open", reach("accepted", open=True), {"fail": ORACLE, "deliver": ORACLE, "report": ANYONE}),
+    Situation("accepted_late", reach("accepted", late=True, judged=True), {"claimRefund": ANYONE, "report": ANYONE}),
+    Situation(
+        "completed",
+        reach("delivered", judged=True, arbitrated=True),
+        {"validate": ANYONE, "dispute": REQUESTER | ORACLE},
+    ),
+    Situation("completed_without_arbiter", reach("delivered", judged=True), {"validate": ANYONE}),
+    Situation("completed_late", reach("delivered", late=True, judged=True, arbitrated=True), {"settle": ANYONE}),
+    Situation(
+        "completed_rejected", reach("rejected_by_validator", judged=True, arbitrated=True), {"dispute": REQUESTER | ORACLE}
+    ),
+    Situation("disputed", reach("disputed", judged=True, arbitrated=True), {"rule": ARBITER}),
+    Situation("disputed_late", reach("disputed", late=True, judged=True, arbitrated=True), {"settle": ANYONE}),
+    Situation("settled", ended("deliver"), {}),
+    Situation("rejected", ended("reject"), {}),
+    Situation("refused", refused_delivery, {}),
+    Situation("ruled", ruled, {}),
+    Situation("failed", ended("fail"), {}),
+    Situation("cancelled", ended("cancel"), {}),
+    Situation("expired", ended("refund"), {}),
+    Situation("expired_and_slashed", ended("slash"), {}),
+)
+CALLS = "cancel accept reject fail claimRefund deliver deliverAttested validate dispute rule settle report".split()
+REFUSALS = frozenset(
+    "WrongState NotAllowed TooEarly TooLate InvalidTerms InvalidAttestation InsufficientStake AlreadyJudged".split()
+)
+
+
+def arguments(world: World, call: str, job: int, terms) -> tuple[tuple, int]:
+    """Good arguments for ``call``, and its value in wei."""
+    if call == "report":
+        return ([job], [int(State.RUNNING)], [EVIDENCE]), 0
+    extra = {
+        "reject": (REASON,),
+        "fail": (REASON,),
+        "deliver": (CHARGE, RESULT),
+        "deliverAttested": (CHARGE, RESULT, world.attestation(job, terms)),
+        "validate": (world.attestation(job, terms),),
+        "dispute": (EVIDENCE,),
+        "rule": (5_000,),
+    }.get(call, ())
+    return (job, terms.to_abi(), *extra), terms.bond if call == "dispute" else 0
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda s: s.name)
+def test_calls__in_every_state_by_every_actor__only_the_table_is_allowed(world, situation):
+    job, terms = situation.reach(world) if situation.reach else (999, world.terms(judged=True, arbitrated=True))
+    state, money = world.state(job), world.money()
+    for call in CALLS:
+        args, value = arguments(world, call, job, terms)
+        function = getattr(world.escrow, call)
+        for actor in ACTORS:
+            sender = getattr(world, actor)
+            if actor in situation.allowed.get(call, ()):
+                data = {"from": sender.address, "to": world.escrow.address, "data": function.encode_input(*args)}
+                web3.eth.call({**data, "value": value})  # raises if refused
+            else:
+                name = refusal(function, *args, sender=sender, value=value)
+                assert name in REFUSALS, (call, actor, name)
+                if state in (State.NONE, State.SETTLED, State.REJECTED, State.FAILED, State.CANCELLED, State.EXPIRED):
+                    assert name == "WrongState", (call, actor, name)
+    assert (world.state(job), world.money()) == (state, money)
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "report"])
+def test_calls__with_altered_terms__are_refused(world, call):
+    from dataclasses import replace
+
+    job = world.create(terms := world.terms(judged=True, arbitrated=True))
+    args, value = arguments(world, call, job, terms)
+    for changes in (
+        {"payer": world.stranger.address},
+        {"oracle": world.stranger.address},
+        {"requester": world.stranger.address},
+        {"arbiter": world.stranger.address},
+        {"budget": terms.budget + 1},
+        {"bond": 0},
+        {"deliver_by": terms.deliver_by + 1},
+        {"challenge_period": 0},
+        {"seal_to": b"x" * 32},
+    ):
+        altered = (args[0], replace(terms, **changes).to_abi(), *args[2:])
+        for actor in ("requester", "oracle", "stranger"):
+            name = refusal(getattr(world.escrow, call), *altered, sender=getattr(world, actor), value=value)
+            assert name == "TermsMismatch"
+    assert world.state(job) == State.CREATED
+
+
+@pytest.mark.parametrize("state", [s for s in State if not State.SIMULATED <= s <= State.RUNNING])
+def test_report__state_that_is_no_progress__is_refused(world, state):
+    job = world.create(world.terms())
+
+    assert refusal(world.escrow.report, [job], [int(state)], [EVIDENCE], sender=world.oracle) == "WrongState"
+
+
+def test_report__lists_of_different_lengths__are_refused(world):
+    job = world.create(world.terms())
+    three = ([job, job], [int(State.RUNNING)], [EVIDENCE])
+
+    assert refusal(world.escrow.report, *three, sender=world.oracle) == "LengthMismatch"
+    assert refusal(world.escrow.report, [job], [7], [], sender=world.oracle) == "LengthMismatch"
+
+
+def test_report__by_anyone__names_the_actor_and_stores_nothing(world):
+    job = world.create(world.terms())
+
+    sent = world.escrow.report([job], [int(State.QUEUED)], [EVIDENCE], {"from": world.stranger})
+
+    assert dict(sent.events["JobStateChanged"])["actor"] == world.stranger
+    assert world.state(job) == State.CREATED

@@ -1,0 +1,295 @@
+"""A node on a real chain with real circuits: whatever kills it and whenever, each job is finished once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import pytest
+
+from oracle.audit.ledger import build_ledger
+from oracle.chain.client import ChainClient
+from oracle.chain.deploy import deploy
+from oracle.chain.history import fetch_job
+from oracle.chain.localnet import advance_time, dev_accounts, in_process_chain
+from oracle.chain.sender import Sender
+from oracle.content.cid import CID
+from oracle.content.store import BlockStore
+from oracle.jobs.states import State
+from oracle.jobs.terms import ZERO_ADDRESS
+from oracle.node.assembly import opened_node
+from oracle.node.config import NodeConfig
+from oracle.node.journal import ACTIVE, Journal, Step
+from oracle.requester.draft import load_draft, write_example
+from oracle.requester.results import open_result
+from oracle.requester.submit import Parties, prepare, submit
+from oracle.sealing.keys import SealingKey
+
+STAKE, BOND = 10**18, 10**15
+PATIENCE_SECONDS = 60
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing after it happens, and nothing catches it."""
+
+
+@dataclass
+class Bench:
+    """A chain with the contracts, a store, a requester and a registered oracle."""
+
+    chain: ChainClient
+    store: BlockStore
+    requester: object
+    operator: object
+    requester_key: SealingKey
+    oracle_key: SealingKey
+    folder: object
+
+    def submit(self, example: str = "ghz", *, parties: Parties | None = None, **changes) -> int:
+        """Submit an example with changed draft fields; returns the job id."""
+        path = self.folder / f"{time.monotonic_ns()}" / "job.yaml"
+        write_example(path, example)
+        draft = load_draft(path)
+        draft = replace(draft, fields={**draft.fields, **changes})
+        ready = prepare(
+            draft,
+            parties or Parties(oracle=self.operator.address),
+            chain=self.chain,
+            requester=self.requester.address,
+            key=self.requester_key,
+        )
+        sender = Sender(self.chain.w3, self.requester)
+        return submit(ready, chain=self.chain, store=self.store, sender=sender).job_id
+
+    def node(self, *, store=None, report=lambda *_: None, **options):
+        """An opened node of the operator; the journal is always the same file."""
+        return opened_node(
+            self.chain,
+            self.operator,
+            self.oracle_key,
+            store=store or self.store,
+            journal=self.folder / "journal.db",
+            config=NodeConfig(**{"workers": 1, "poll_seconds": 0.02, "max_backoff_seconds": 0.1, **options}),
+            report=report,
+        )
+
+    def journal(self) -> Journal:
+        """The journal while no node runs."""
+        identity = {"chain_id": self.chain.chain_id, "escrow": self.chain.deployment.job_escrow}
+        return Journal(self.folder / "journal.db", oracle=self.operator.address, **identity)
+
+    def run_until_idle(self, node) -> None:
+        """Let ``node`` work until none of its jobs is left; raises what killed it."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < give_up:
+            for future in list(node._in_flight.values()):
+                if future.done() and isinstance(future.exception(), Killed):
+                    raise future.exception()
+            if not node.tick() and not node._t.journal.jobs(ACTIVE):
+                return
+            time.sleep(0.01)
+        pytest.fail("the node did not finish in time")
+
+    def deliveries(self, job_id: int) -> int:
+        """How often the chain saw a delivery of this job."""
+        events = self.chain.job_events(job_id, 0, self.chain.block().number)
+        return sum(event.name == "JobDelivered" for event in events)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    w3 = in_process_chain()
+    deployer, requester, operator = dev_accounts(3)
+    chain = ChainClient(w3, deploy(w3, deployer))
+    made = Bench(
+        chain, BlockStore(tmp_path / "content"), requester, operator, SealingKey.generate(), SealingKey.generate(), tmp_path
+    )
+    Sender(w3, operator).send(chain.registry.register(made.oracle_key.public, bytes(32), STAKE))
+    return made
+
+
+def test_node__jobs_of_every_kind__are_settled_or_refused_with_a_reason(bench):
+    ghz = bench.submit("ghz")
+    open_job = bench.submit("bernstein_vazirani", parties=Parties(bond=BOND))
+    too_wide = bench.submit("too_wide")
+    too_poor = bench.submit("grover", budget={"amount": 1000})
+    hardware = bench.submit("ghz", quantum={"circuit": "ghz.qasm", "backend_policy": "ibm"})
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    for job_id in (ghz, open_job):
+        history = fetch_job(bench.chain, job_id)
+        opened = open_result(history, chain=bench.chain, store=bench.store, key=bench.requester_key)
+        assert history.state == State.SETTLED
+        assert sum(opened.counts.values()) == 1024
+        assert history.to_oracle == history.charge > 0
+    for job_id, reason in ((too_wide, "too_many_qubits"), (too_poor, "budget_too_low"), (hardware, "no_backend")):
+        history = fetch_job(bench.chain, job_id)
+        assert (history.state, history.reason) == (State.REJECTED, reason)
+    books = build_ledger(bench.chain)
+    assert books.balanced, books.checks
+
+
+@pytest.mark.parametrize("step", [step for step in Step if step not in (Step.SEEN, Step.DECLINING)])
+def test_node__killed_after_any_step__finishes_the_job_once(bench, step):
+    arbitrated = step == Step.DELIVERED  # only a challenge period makes that step last
+    parties = Parties(oracle=bench.operator.address, bond=BOND)
+    changes = {}
+    if arbitrated:
+        arbiter = dev_accounts(5)[4].address
+        parties = replace(parties, arbiter=arbiter)
+        changes = {"timeouts": {"challenge_seconds": 60}, "settlement": {"release_on": "challenge"}}
+    job_id = bench.submit("ghz", parties=parties, **changes)
+
+    def kill_at(_, reached, __):
+        if reached == step:
+            raise Killed
+
+    trust = {"trusted_arbiters": frozenset({parties.arbiter})} if arbitrated else {}
+    with bench.node(report=kill_at, **trust) as node, pytest.raises(Killed):
+        bench.run_until_idle(node)
+    if arbitrated:
+        advance_time(bench.chain.w3, 120)
+    with bench.node(**trust) as node:
+        bench.run_until_idle(node)
+
+    assert fetch_job(bench.chain, job_id).state == State.SETTLED
+    assert bench.deliveries(job_id) == 1
+    assert bench.chain.registry.stake_of(bench.operator.address) == (STAKE, 0)
+    assert build_ledger(bench.chain).balanced
+
+
+@pytest.mark.parametrize("action", ["accept", "deliver"])
+@pytest.mark.parametrize("moment", ["recorded", "broadcast"])
+def test_node__killed_around_a_broadcast__sends_the_same_transaction(bench, monkeypatch, action, moment):
+    """Between recording and broadcasting nothing is on the chain yet; after broadcasting it is, unknown to the node."""
+    job_id = bench.submit("ghz", parties=Parties(oracle=bench.operator.address, bond=BOND))
+    target = "_broadcast" if moment == "recorded" else "wait"
+    real = getattr(Sender, target)
+
+    def dying(self, attempt, *args, **options):
+        if attempt.purpose.endswith(action):
+            raise Killed
+        return real(self, attempt, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sender, target, dying)
+        with bench.node() as node, pytest.raises(Killed):
+            bench.run_until_idle(node)
+    before = bench.chain.w3.eth.get_transaction_count(bench.operator.address)
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    assert fetch_job(bench.chain, job_id).state == State.SETTLED
+    assert bench.deliveries(job_id) == 1
+    sent = bench.chain.w3.eth.get_transaction_count(bench.operator.address) - before
+    left = {"accept": {"recorded": 2, "broadcast": 1}, "deliver": {"recorded": 1, "broadcast": 0}}
+    assert sent == left[action][moment]
+
+
+def test_node__content_that_comes_late__is_waited_for(bench, tmp_path):
+    job_id = bench.submit("ghz")
+    empty = BlockStore(tmp_path / "elsewhere")
+    with bench.node(store=empty) as node:
+        node.tick()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not node._t.journal.job(job_id).attempts and time.monotonic() < deadline:
+            node.tick()
+            time.sleep(0.01)
+        assert bench.chain.escrow.state_of(job_id) == State.CREATED
+        for cid in bench.store.pins():
+            empty.put(bench.store.get(cid, max_bytes=2**20))
+        bench.run_until_idle(node)
+
+    assert bench.chain.escrow.state_of(job_id) == State.SETTLED
+
+
+def test_node__spec_that_is_no_spec__is_rejected_with_the_reason(bench):
+    job_id = bench.submit("ghz")
+    terms = fetch_job(bench.chain, job_id).terms
+    rubbish = bench.store.put(b'{"version": 1}')
+    sender = Sender(bench.chain.w3, bench.requester)
+    sender.send(bench.chain.escrow.create_job(replace(terms, spec=rubbish.digest)))
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    history = fetch_job(bench.chain, job_id + 1)
+    assert (history.state, history.reason) == (State.REJECTED, "bad_spec")
+
+
+def test_node__damaged_block_in_the_store__declines_rather_than_run_it(bench):
+    job_id = bench.submit("ghz")
+    cid = CID.from_digest(fetch_job(bench.chain, job_id).terms.spec)
+    bench.store._path(cid).write_bytes(b"something else")
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    history = fetch_job(bench.chain, job_id)
+    assert (history.state, history.reason) == (State.REJECTED, "bad_content")
+
+
+def test_node__cancelled_while_it_looks__closes_the_job(bench):
+    job_id = bench.submit("ghz")
+    terms = fetch_job(bench.chain, job_id).terms
+    with bench.node() as node:
+        node._ingest.run_once()
+        Sender(bench.chain.w3, bench.requester).send(bench.chain.escrow.cancel(job_id, terms))
+        bench.run_until_idle(node)
+        assert node._t.journal.job(job_id).reason == "Cancelled"
+
+    assert bench.chain.registry.stake_of(bench.operator.address)[1] == 0
+
+
+def test_node__judges_it_does_not_trust__are_refused(bench):
+    arbiter = dev_accounts(5)[4].address
+    changes = {"timeouts": {"challenge_seconds": 60}, "settlement": {"release_on": "challenge"}}
+    job_id = bench.submit("ghz", parties=Parties(oracle=bench.operator.address, arbiter=arbiter), **changes)
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    assert fetch_job(bench.chain, job_id).reason == "arbiter_not_trusted"
+
+
+def test_node__circuit_sealed_to_it__is_run(bench):
+    job_id = bench.submit("ghz", privacy={"circuit": "sealed"})
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    history = fetch_job(bench.chain, job_id)
+    opened = open_result(history, chain=bench.chain, store=bench.store, key=bench.requester_key)
+    assert set(opened.counts) == {"00000", "11111"}
+    circuit = CID.parse(opened.document["spec"]["quantum"]["circuit"])
+    assert b"OPENQASM" not in bench.store.get(circuit, max_bytes=2**20)
+
+
+def test_node__circuit_sealed_for_another_requester__is_not_opened_for_a_copier(bench):
+    victim = bench.submit("ghz", privacy={"circuit": "sealed"})
+    spec = bench.store.get(CID.from_digest(fetch_job(bench.chain, victim).terms.spec), max_bytes=2**16)
+    thief = dev_accounts(6)[5]
+    copied = spec.replace(bench.requester.address.encode(), thief.address.encode())
+    stolen = bench.store.put(copied)
+    terms = replace(
+        fetch_job(bench.chain, victim).terms, requester=thief.address, payer=thief.address, spec=stolen.digest
+    )
+    Sender(bench.chain.w3, thief).send(bench.chain.escrow.create_job(terms))
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    history = fetch_job(bench.chain, victim + 1)
+    assert (history.state, history.reason) == (State.REJECTED, "circuit_not_sealed_to_us")
+
+
+def test_node__open_jobs_switched_off__takes_only_its_own(bench):
+    job_id = bench.submit("ghz", parties=Parties(bond=BOND))
+
+    with bench.node(take_open_jobs=False) as node:
+        bench.run_until_idle(node)
+
+    assert bench.chain.escrow.state_of(job_id) == State.CREATED
+    assert fetch_job(bench.chain, job_id).terms.oracle == ZERO_ADDRESS
