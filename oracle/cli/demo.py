@@ -159,9 +159,7 @@ def _play(outcome: Outcome, folder: Path, *, quiet: bool) -> None:
     _withdraw_all(outcome, chain, {"requester": payer, "oracle": Sender(w3, operator)})
 
 
-def _submit(
-    plan: Plan, oracle: str, chain: ChainClient, store: ContentStore, sender: Sender, key: SealingKey
-) -> Job:
+def _submit(plan: Plan, oracle: str, chain: ChainClient, store: ContentStore, sender: Sender, key: SealingKey) -> Job:
     from oracle.requester.draft import load_draft
     from oracle.requester.submit import Parties, prepare, submit
 
@@ -261,7 +259,7 @@ def _note_progress(jobs: dict[int, Job], job_id: int, step: Step) -> None:
         jobs[job_id].progress = str(step)
 
 
-class _live:  # noqa: N801, used like a function
+class _live:
     """A table of jobs that changes in place on a terminal, and nothing at all elsewhere."""
 
     def __init__(self, outcome: Outcome, quiet: bool):

@@ -161,6 +161,8 @@ def _prepare(settings: Settings, url: str, engine: str) -> dict[str, Any]:
     funder, *others = dev_accounts()
     deployment = deploy(w3, funder)
     deployment.save(settings.home / "deployments")
+    for journal in (settings.home / "journals").glob(f"{deployment.chain_id}-*"):
+        journal.unlink()  # of a chain that is gone: its blocks would only contradict this one's
     for name, account in zip(ACCOUNTS, others, strict=False):
         _ensure_account(settings, name, bytes(account.key))
     accounts = list_accounts(settings.accounts)

@@ -38,9 +38,7 @@ Addresses = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Ma
 
 @app.command()
 def register(
-    stake: Annotated[
-        str, typer.Option(help="Stake to add, for example '1 ether'; bonds are locked out of it.")
-    ] = "0",
+    stake: Annotated[str, typer.Option(help="Stake to add, for example '1 ether'; bonds are locked out of it.")] = "0",
     account: Account = None,
     password_file: PasswordFile = None,
     rpc: Rpc = None,
@@ -74,9 +72,7 @@ def register(
 
 @app.command()
 def run(
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Circuits at a time; default: one per core.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Circuits at a time; default: one per core.")] = None,
     confirmations: Annotated[
         int | None, typer.Option(min=0, help="Blocks on top of a job; default: the chain's `finalized`.")
     ] = None,
@@ -111,9 +107,7 @@ def run(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: node.stop())
         if not json:
-            say(
-                f"Oracle {signer.address} on chain {chain.chain_id}, {config.workers} workers; Ctrl-C ends it"
-            )
+            say(f"Oracle {signer.address} on chain {chain.chain_id}, {config.workers} workers; Ctrl-C ends it")
             sys.stdout.flush()
         node.run()
     if not json:

@@ -106,7 +106,9 @@ class CID:
     def verify(self, data: bytes) -> None:
         """Raise :class:`ContentError` unless ``data`` is the block this CID names."""
         if hashlib.sha256(data).digest() != self.digest:
-            raise ContentError(f"the bytes are not those of {self}", field="cid", remedy="fetch them from another place")
+            raise ContentError(
+                f"the bytes are not those of {self}", field="cid", remedy="fetch them from another place"
+            )
 
     def __str__(self) -> str:
         if self.version == 0:
@@ -174,7 +176,7 @@ def _from_base32(text: str) -> bytes:
     return data
 
 
-def _one_case(decode, text: str):  # noqa: ANN001, ANN202
+def _one_case(decode, text: str):
     if text not in (text.lower(), text.upper()):
         raise _bad("it mixes upper and lower case")
     return decode(text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
 
-from oracle.content.cid import DAG_PB, RAW, CID, read_varint, varint
+from oracle.content.cid import CID, DAG_PB, RAW, read_varint, varint
 from oracle.jobs.errors import ContentError
 
 _FILE, _RAW_NODE = 2, 0

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from oracle.content.cid import DAG_PB, RAW, CID
+from oracle.content.cid import CID, DAG_PB, RAW
 from oracle.content.dag import import_file
 from oracle.content.store import MAX_BLOCK_BYTES, read_file
 from oracle.jobs.errors import ContentError, ContentNotFound, ContentUnavailable
@@ -144,7 +144,9 @@ class HttpRpc:
                 status = response.status_code
         except httpx.HTTPError as err:
             raise ContentUnavailable(
-                f"{self._url} does not answer ({type(err).__name__})", field="KUBO_API", remedy="check that the node runs"
+                f"{self._url} does not answer ({type(err).__name__})",
+                field="KUBO_API",
+                remedy="check that the node runs",
             ) from None
         if status != 200:
             raise _refusal(self._url, status, bytes(body))

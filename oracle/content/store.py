@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from oracle.content.cid import DAG_PB, RAW, SHA2_256, CID
+from oracle.content.cid import CID, DAG_PB, RAW, SHA2_256
 from oracle.content.dag import import_file, links_of, parse_file_node
 from oracle.jobs.errors import ContentError, ContentNotFound
 
@@ -48,9 +48,7 @@ class ContentStore(Protocol):
 def put_object(store: ContentStore, data: bytes) -> bytes:
     """Store an object whose digest goes on chain; returns the 32-byte digest. Raises :class:`ContentError`."""
     if len(data) > MAX_PUBLISHED_BYTES:
-        raise ContentError(
-            f"is {len(data)} bytes, more than the {MAX_PUBLISHED_BYTES} of one block", field="content"
-        )
+        raise ContentError(f"is {len(data)} bytes, more than the {MAX_PUBLISHED_BYTES} of one block", field="content")
     return store.put(data).digest
 
 
@@ -136,7 +134,9 @@ class BlockStore:
             with self._disk(), self._path(cid).open("rb") as file:
                 block = file.read(MAX_BLOCK_BYTES + 1)
         except FileNotFoundError:
-            raise ContentNotFound(f"{cid} is not in {self.root}", field="cid", remedy="check the link, or pin it here") from None
+            raise ContentNotFound(
+                f"{cid} is not in {self.root}", field="cid", remedy="check the link, or pin it here"
+            ) from None
         cid.verify(block)
         return block
 

@@ -41,9 +41,7 @@ def opened_node(
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
     with closing(Journal(journal, **identity)) as book, closing(AerBackend(config.workers, limits)) as backend:
         sender = Sender(chain.w3, account, book)
-        node = Node(
-            Tools(chain, sender, book, store, backend, key, config, limits), report=report, complain=complain
-        )
+        node = Node(Tools(chain, sender, book, store, backend, key, config, limits), report=report, complain=complain)
         try:
             yield node
         finally:

@@ -9,6 +9,8 @@ from oracle.jobs.terms import Terms
 from oracle.node.config import NodeConfig
 from oracle.node.journal import Journal
 
+ANCESTOR_DEPTHS = (1, 4, 16, 64, 256)
+
 
 class Ingest:
     """Reads the blocks that lie deep enough, in ranges, and writes each range with its last block in one go."""
@@ -31,7 +33,17 @@ class Ingest:
             end = self._chain.block(until)
             found += self._journal.ingested(until, end.hash, self._jobs_for_us(self._chain.events(first, until)))
             first = until + 1
+        if last is None:
+            # Only now: a remembered block counts as read, and so must everything before it be.
+            self._remember_ancestors(target)
         return found
+
+    def _remember_ancestors(self, target: int) -> None:
+        """On the first run, places to go back to; later runs leave one behind each."""
+        deployed = self._chain.deployment.block
+        for number in sorted({deployed, *(target - depth for depth in ANCESTOR_DEPTHS)}):
+            if deployed <= number < target:
+                self._journal.remember_block(number, self._chain.block(number).hash)
 
     def _target(self) -> int:
         confirmations = self._config.confirmations_on(self._chain.chain_id)
@@ -70,5 +82,3 @@ class Ingest:
             if "not found" in str(err).lower():
                 return False
             raise
-
-

@@ -147,11 +147,16 @@ class Journal:
             rows = self._db.execute("SELECT number, hash FROM blocks ORDER BY number DESC").fetchall()
         return [(row["number"], row["hash"]) for row in rows]
 
+    def remember_block(self, number: int, block_hash: bytes) -> None:
+        """Write a block as a place to go back to; says nothing about what was in it."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO blocks (number, hash) VALUES (?, ?)", (number, block_hash))
+
     def ingested(self, number: int, block_hash: bytes, jobs: list[tuple[int, Terms, int, bytes]]) -> int:
         """Write the jobs created up to block ``number`` together with the block; returns how many were new."""
         with self._transaction() as db:
             added = sum(self.add_job(*job) for job in jobs)
-            db.execute("INSERT OR REPLACE INTO blocks (number, hash) VALUES (?, ?)", (number, block_hash))
+            self.remember_block(number, block_hash)
             db.execute("DELETE FROM blocks WHERE number <= ?", (number - 5_000,))
             return added
 
@@ -249,7 +254,9 @@ class Journal:
 def read_counts(path: Path) -> dict[str, int]:
     """Number of jobs in each step, also while a node runs. Raises :class:`JournalError`."""
     if not path.exists():
-        raise JournalError("there is no journal", field=str(path), remedy="start the node once with `qscrow oracle run`")
+        raise JournalError(
+            "there is no journal", field=str(path), remedy="start the node once with `qscrow oracle run`"
+        )
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             return dict(db.execute("SELECT step, COUNT(*) FROM jobs GROUP BY step").fetchall())

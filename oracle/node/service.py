@@ -13,6 +13,8 @@ from oracle.node.ingest import Ingest
 from oracle.node.journal import ACTIVE, JobRow, Step
 from oracle.node.pipeline import Pipeline, Tools
 
+INTERNAL_ERROR_PAUSE_SECONDS = 30
+
 
 class Node:
     """An oracle node. Create it with open tools, then :meth:`run` it or drive it with :meth:`tick`."""
@@ -69,12 +71,19 @@ class Node:
 
     def _collect(self) -> None:
         for job_id, future in list(self._in_flight.items()):
-            if future.done():
-                del self._in_flight[job_id]
-                error = future.exception()
-                if error is not None:
-                    # Not an expected failure: keep the job, say so, try again later.
-                    self._complain(f"job {job_id}: internal error {type(error).__name__}: {error}")
-                    job = self._t.journal.job(job_id)
-                    if job is not None:
-                        self._t.journal.postpone(job, f"internal error {type(error).__name__}", time.time() + 30)
+            if not future.done():
+                continue
+            del self._in_flight[job_id]
+            error = future.exception()
+            if isinstance(error, Exception):
+                self._excuse(job_id, error)
+            elif error is not None:  # not a failure of the job but an order to stop
+                raise error
+
+    def _excuse(self, job_id: int, error: Exception) -> None:
+        """An error nobody expected: say so, keep the job, and try it again later."""
+        text = f"internal error {type(error).__name__}: {error}"
+        self._complain(f"job {job_id}: {text}")
+        job = self._t.journal.job(job_id)
+        if job is not None:
+            self._t.journal.postpone(job, text, time.time() + INTERNAL_ERROR_PAUSE_SECONDS)

@@ -117,9 +117,7 @@ def unwrap(capsule: Capsule, key: SealingKey | HybridKey, context: SealContext) 
             remedy=f"use a key for {capsule.scheme}",
         )
     if capsule.to != key_id(key.public):
-        raise SealError(
-            f"this capsule is for key {capsule.to}", field="capsules", remedy="open it with that key"
-        )
+        raise SealError(f"this capsule is for key {capsule.to}", field="capsules", remedy="open it with that key")
     return get_scheme(capsule.scheme).unwrap(capsule.wrapped, key, context)
 
 
@@ -196,9 +194,7 @@ def _wrap_hpke(content_key: bytes, public: bytes, context: SealContext) -> bytes
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
     try:
-        return _suite("X25519").encrypt(
-            content_key, X25519PublicKey.from_public_bytes(public), info=_info(context)
-        )
+        return _suite("X25519").encrypt(content_key, X25519PublicKey.from_public_bytes(public), info=_info(context))
     except ValueError:
         raise _weak_recipient() from None
 
@@ -246,9 +242,7 @@ def _info(context: SealContext) -> bytes:
 
 
 def _weak_recipient() -> SealError:
-    return SealError(
-        "the recipient's public key is not usable", field="recipients", remedy="ask for the key again"
-    )
+    return SealError("the recipient's public key is not usable", field="recipients", remedy="ask for the key again")
 
 
 def _altered(scheme: str) -> SealError:
@@ -270,8 +264,6 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("nacl", _X25519_SIZE, 48 + 88, _wrap_nacl, _unwrap_nacl),
         # The KEM's ciphertext, the key and a 16-byte tag.
         Scheme("hpke", _X25519_SIZE, 32 + CONTENT_KEY_SIZE + 16, _wrap_hpke, _unwrap_hpke),
-        Scheme(
-            "xwing", _MLKEM768_SIZE + _X25519_SIZE, 1120 + CONTENT_KEY_SIZE + 16, _wrap_xwing, _unwrap_xwing
-        ),
+        Scheme("xwing", _MLKEM768_SIZE + _X25519_SIZE, 1120 + CONTENT_KEY_SIZE + 16, _wrap_xwing, _unwrap_xwing),
     )
 }

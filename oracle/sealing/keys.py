@@ -132,9 +132,7 @@ class SealingKey(_Secret):
         from eth_keyfile.keyfile import create_keyfile_json
 
         try:
-            keystore = create_keyfile_json(
-                self._secret, password.encode(), kdf="scrypt", iterations=work_factor
-            )
+            keystore = create_keyfile_json(self._secret, password.encode(), kdf="scrypt", iterations=work_factor)
         except ValueError:
             # The library also wants a valid secp256k1 scalar; 2^-128 of random keys are none.
             raise SealError("this key cannot be kept in a keystore", remedy="generate another") from None
@@ -237,9 +235,7 @@ def _expand_xwing(seed: bytes) -> tuple[Any, X25519PrivateKey]:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     expanded = hashlib.shake_256(seed).digest(96)
-    return MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(
-        expanded[64:]
-    )
+    return MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(expanded[64:])
 
 
 def _parse_keystore(raw: bytes, path: str) -> tuple[dict[str, Any], bytes]:
@@ -371,13 +367,9 @@ def _file_errors(path: Path) -> Iterator[None]:
             "no such file or folder", field=str(path), remedy="check the path or create the folder"
         ) from None
     except PermissionError:
-        raise SealError(
-            "no permission", field=str(path), remedy="check the owner and mode of the path"
-        ) from None
+        raise SealError("no permission", field=str(path), remedy="check the owner and mode of the path") from None
     except OSError as error:
-        raise SealError(
-            f"cannot be used: {error.strerror or 'input/output error'}", field=str(path)
-        ) from None
+        raise SealError(f"cannot be used: {error.strerror or 'input/output error'}", field=str(path)) from None
     except ValueError:
         raise SealError("not a file name", field=ascii(str(path))) from None
 

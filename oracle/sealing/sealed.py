@@ -83,9 +83,7 @@ def seal(
     commitment = _commitment(content_key, context)
     nonce = secrets.token_bytes(_NONCE_SIZE)
     box = _aead(content_key, context)
-    ciphertext = box.encrypt(
-        _pad(plaintext), _associated(context, commitment, receipt_json), nonce
-    ).ciphertext
+    ciphertext = box.encrypt(_pad(plaintext), _associated(context, commitment, receipt_json), nonce).ciphertext
     return _to_json(context, commitment, capsules, nonce, ciphertext, receipt)
 
 
@@ -280,9 +278,7 @@ def _unpad(body: bytes) -> bytes:
     end = _LENGTH_SIZE + int.from_bytes(body[:_LENGTH_SIZE], "big")
     # The seal was right, so whoever sealed it broke the format: one plaintext, one body.
     if padme(end) != len(body) or any(body[end:]):
-        raise SealError(
-            "the payload's padding breaks the format", field="ciphertext", remedy="ask who sealed it"
-        )
+        raise SealError("the payload's padding breaks the format", field="ciphertext", remedy="ask who sealed it")
     return body[_LENGTH_SIZE:end]
 
 
@@ -358,9 +354,7 @@ def _parse_capsule(data: object) -> Capsule:
     if not isinstance(data, dict):
         raise SealError("a capsule must be an object", field="capsules")
     check_fields(data, required=("scheme", "to", "wrapped"), where="capsules")
-    return Capsule(
-        data["scheme"], _hex32(data["to"], "capsules.to"), _from_base64(data["wrapped"], "capsules.wrapped")
-    )
+    return Capsule(data["scheme"], _hex32(data["to"], "capsules.to"), _from_base64(data["wrapped"], "capsules.wrapped"))
 
 
 def _parse_receipt(data: dict[str, Any]) -> dict[str, Any] | None:

@@ -287,7 +287,10 @@ def test_rule__share_over_everything__is_refused(world):
 def test_withdraw__nothing_owed_or_nowhere_to__is_refused(world):
     world.delivered(world.terms())
 
-    assert refusal(world.escrow.withdraw, ZERO_ADDRESS, world.stranger.address, sender=world.stranger) == "NothingToWithdraw"
+    assert (
+        refusal(world.escrow.withdraw, ZERO_ADDRESS, world.stranger.address, sender=world.stranger)
+        == "NothingToWithdraw"
+    )
     assert refusal(world.escrow.withdraw, ZERO_ADDRESS, ZERO_ADDRESS, sender=world.oracle) == "InvalidRecipient"
 
 

@@ -103,7 +103,9 @@ def test_validate__rejection_in_the_last_second__leaves_the_oracle_the_whole_per
     job, terms = world.delivered(world.terms(judged=True, arbitrated=True))
     pass_time(world.escrow.deadlineOf(job) - 1)
 
-    sent = world.escrow.validate(job, terms.to_abi(), world.attestation(job, terms, accepted=False), {"from": world.stranger})
+    sent = world.escrow.validate(
+        job, terms.to_abi(), world.attestation(job, terms, accepted=False), {"from": world.stranger}
+    )
 
     assert world.escrow.deadlineOf(job) == sent.timestamp + terms.challenge_period
     assert world.state(job) == State.COMPLETED
@@ -114,9 +116,7 @@ def test_deliver_attested__rejecting__is_refused(world):
     job, terms = world.accepted(world.terms(judged=True))
     rejecting = world.attestation(job, terms, accepted=False)
 
-    name = refusal(
-        world.escrow.deliverAttested, job, terms.to_abi(), CHARGE, RESULT, rejecting, sender=world.oracle
-    )
+    name = refusal(world.escrow.deliverAttested, job, terms.to_abi(), CHARGE, RESULT, rejecting, sender=world.oracle)
 
     assert name == "RejectingAttestation"
 

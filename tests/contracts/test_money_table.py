@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 from brownie import web3
+from world import BOND, BUDGET, CHARGE, FEE, REPORT, RESULT, RULING, pass_time
 
 from oracle.jobs.states import State, Tier
 from oracle.jobs.terms import ZERO_ADDRESS
-from world import BOND, BUDGET, CHARGE, FEE, REPORT, RESULT, RULING, pass_time
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,9 @@ ROWS = (
     Row("delivered_attested", deliver_attested, State.SETTLED, **JUDGED, tier=Tier.REPLAYED),
     Row("delivered_attested_unaccepted", deliver_attested_unaccepted, State.SETTLED, **JUDGED, tier=Tier.CANARY),
     Row("completed_accepting_verdict", validate_accepting, State.SETTLED, **JUDGED, tier=Tier.AGREED),
-    Row("completed_rejecting_verdict_final", validate_rejecting_final, State.REJECTED, **REFUSED, tier=Tier.STATISTICAL),
+    Row(
+        "completed_rejecting_verdict_final", validate_rejecting_final, State.REJECTED, **REFUSED, tier=Tier.STATISTICAL
+    ),
     Row("completed_rejecting_verdict", validate_rejecting_unanswered, State.REJECTED, **REFUSED, tier=Tier.STATISTICAL),
     Row("completed_silence", silence, State.SETTLED, **PAID, tier=Tier.UNCHALLENGED),
     Row("completed_silent_validator", silent_validator, State.SETTLED, **PAID, tier=Tier.UNCHALLENGED),

@@ -127,7 +127,9 @@ def test_accept__open_job__makes_the_caller_its_oracle(world):
 def test_accept__open_job_by_its_own_validator_or_arbiter__is_refused(world):
     for role in ({"judged": True}, {"arbitrated": True}):
         terms = world.terms(open=True, **role)
-        terms = replace(terms, **({"validator": world.oracle.address} if "judged" in role else {"arbiter": world.oracle.address}))
+        terms = replace(
+            terms, **({"validator": world.oracle.address} if "judged" in role else {"arbiter": world.oracle.address})
+        )
         job = world.create(terms)
 
         assert refusal(world.escrow.accept, job, terms.to_abi(), sender=world.oracle) == "NotAllowed"

@@ -88,7 +88,9 @@ SITUATIONS = (
         },
     ),
     Situation(
-        "created_open", reach("create", open=True), {"cancel": REQUESTER, "accept": {"oracle", "other_oracle"}, "report": ANYONE}
+        "created_open",
+        reach("create", open=True),
+        {"cancel": REQUESTER, "accept": {"oracle", "other_oracle"}, "report": ANYONE},
     ),
     Situation(
         "created_late",
@@ -110,7 +112,9 @@ SITUATIONS = (
     Situation("completed_without_arbiter", reach("delivered", judged=True), {"validate": ANYONE}),
     Situation("completed_late", reach("delivered", late=True, judged=True, arbitrated=True), {"settle": ANYONE}),
     Situation(
-        "completed_rejected", reach("rejected_by_validator", judged=True, arbitrated=True), {"dispute": REQUESTER | ORACLE}
+        "completed_rejected",
+        reach("rejected_by_validator", judged=True, arbitrated=True),
+        {"dispute": REQUESTER | ORACLE},
     ),
     Situation("disputed", reach("disputed", judged=True, arbitrated=True), {"rule": ARBITER}),
     Situation("disputed_late", reach("disputed", late=True, judged=True, arbitrated=True), {"settle": ANYONE}),
@@ -123,9 +127,31 @@ SITUATIONS = (
     Situation("expired", ended("refund"), {}),
     Situation("expired_and_slashed", ended("slash"), {}),
 )
-CALLS = "cancel accept reject fail claimRefund deliver deliverAttested validate dispute rule settle report".split()
+CALLS = [
+    "cancel",
+    "accept",
+    "reject",
+    "fail",
+    "claimRefund",
+    "deliver",
+    "deliverAttested",
+    "validate",
+    "dispute",
+    "rule",
+    "settle",
+    "report",
+]
 REFUSALS = frozenset(
-    "WrongState NotAllowed TooEarly TooLate InvalidTerms InvalidAttestation InsufficientStake AlreadyJudged".split()
+    [
+        "WrongState",
+        "NotAllowed",
+        "TooEarly",
+        "TooLate",
+        "InvalidTerms",
+        "InvalidAttestation",
+        "InsufficientStake",
+        "AlreadyJudged",
+    ]
 )
 
 

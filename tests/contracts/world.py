@@ -151,7 +151,7 @@ class World:
 
 def typed_attestation(domain: dict, message: dict) -> dict:
     """EIP-712 typed data of an attestation, as the interface documents it."""
-    fields = ("jobId:uint256 termsHash:bytes32 result:bytes32 accepted:bool method:uint8 distance:uint32 report:bytes32")
+    fields = "jobId:uint256 termsHash:bytes32 result:bytes32 accepted:bool method:uint8 distance:uint32 report:bytes32"
     names = ("name:string version:string chainId:uint256 verifyingContract:address", fields)
     types = [[dict(zip(("name", "type"), part.split(":"), strict=True)) for part in text.split()] for text in names]
     return {

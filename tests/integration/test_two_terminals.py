@@ -80,7 +80,10 @@ def readme_commands(heading: str) -> list[str]:
 
 
 def test_readme__two_terminals__work_as_written(terminal):
-    oracle, requester = readme_commands("**Terminal 1, the oracle.**"), readme_commands("**Terminal 2, the requester.**")
+    oracle, requester = (
+        readme_commands("**Terminal 1, the oracle.**"),
+        readme_commands("**Terminal 2, the requester.**"),
+    )
     printed = {}
 
     for command in oracle[:-1]:

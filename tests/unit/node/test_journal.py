@@ -15,7 +15,20 @@ IDENTITY = {"chain_id": 31337, "escrow": "0x" + "11" * 20, "oracle": "0x" + "22"
 def terms(spec: int = 1) -> Terms:
     address = "0x" + "33" * 20
     return Terms(
-        address, address, address, ZERO_ADDRESS, ZERO_ADDRESS, ZERO_ADDRESS, 10, 0, 5, 100, 200, 0, bytes([spec]) * 32, b"k" * 32
+        address,
+        address,
+        address,
+        ZERO_ADDRESS,
+        ZERO_ADDRESS,
+        ZERO_ADDRESS,
+        10,
+        0,
+        5,
+        100,
+        200,
+        0,
+        bytes([spec]) * 32,
+        b"k" * 32,
     )
 
 

@@ -47,9 +47,7 @@ def rewrite(path: Path, **changes: Any) -> None:
 
 def test_from_bytes__rfc_7748_vector__public_key_matches() -> None:
     # RFC 7748 section 6.1, Alice's key pair.
-    alice = SealingKey.from_bytes(
-        bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")
-    )
+    alice = SealingKey.from_bytes(bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"))
     assert alice.public.hex() == "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
 
 
@@ -181,9 +179,7 @@ def test_save__folder_missing__seal_error(tmp_path: Path) -> None:
         SealingKey.generate().save(tmp_path / "no" / "key.json", PASSWORD, work_factor=FAST)
 
 
-def test_save__disk_fails_midway__nothing_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_save__disk_fails_midway__nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -379,9 +375,7 @@ def test_save_env_file__then_load__same_key_and_private(tmp_path: Path) -> None:
     ],
 )
 def test_load_from_env_file__usual_spellings__accepted(tmp_path: Path, line: str) -> None:
-    text = "# a comment\n#QSCROW_SEALING_KEY=0x00\nOTHER=1\n" + line.format(
-        name="QSCROW_SEALING_KEY", key=SECRET.hex()
-    )
+    text = "# a comment\n#QSCROW_SEALING_KEY=0x00\nOTHER=1\n" + line.format(name="QSCROW_SEALING_KEY", key=SECRET.hex())
     assert raw(SealingKey.load_from_env_file(env_file(tmp_path, text))) == SECRET
 
 
@@ -406,9 +400,7 @@ def test_load_from_env_file__others_have_access__chmod_remedy(tmp_path: Path, mo
         (f"QSCROW_SEALING_KEY=0x{'00' * 32}\n", "not all zero"),
     ],
 )
-def test_load_from_env_file__no_single_key__seal_error_without_it(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_load_from_env_file__no_single_key__seal_error_without_it(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SealError, match=message) as caught:
         SealingKey.load_from_env_file(env_file(tmp_path, text))
     assert SECRET.hex() not in str(caught.value) + repr(caught.value) + json.dumps(caught.value.as_dict())

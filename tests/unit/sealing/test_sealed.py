@@ -68,9 +68,7 @@ def flip(text: str) -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(st.binary(max_size=64), st.binary(min_size=1000, max_size=6000)), st.booleans())
-def test_open_sealed__any_plaintext_three_recipients__each_reads_it(
-    plaintext: bytes, with_receipt: bool
-) -> None:
+def test_open_sealed__any_plaintext_three_recipients__each_reads_it(plaintext: bytes, with_receipt: bool) -> None:
     receipt = RECEIPT if with_receipt else None
     sealed = seal(plaintext, CONTEXT, TO_ALL, receipt=receipt)
     assert [open_sealed(sealed, key, CONTEXT) for key in OPENERS] == [plaintext] * 3
@@ -269,9 +267,7 @@ def test_open_sealed__sealer_breaks_the_padding__refused() -> None:
     for why, body in bodies.items():
         assert padme(len(body)) == len(body), why
         ciphertext = raw_encrypt(body, content_key, good)
-        assert (
-            "padding breaks the format" in refusal(rfc8785.dumps({**good, "ciphertext": ciphertext})).message
-        ), why
+        assert "padding breaks the format" in refusal(rfc8785.dumps({**good, "ciphertext": ciphertext})).message, why
 
 
 # --- strict parsing ---------------------------------------------------------------------
@@ -549,9 +545,7 @@ def derive(content_key: bytes, label: bytes) -> bytes:
 
 
 def associated(content_key: bytes, receipt_json: bytes) -> bytes:
-    return (
-        CONTEXT_JSON + derive(content_key, b"qscrow/key-commitment/1") + hashlib.sha256(receipt_json).digest()
-    )
+    return CONTEXT_JSON + derive(content_key, b"qscrow/key-commitment/1") + hashlib.sha256(receipt_json).digest()
 
 
 def raw_encrypt(body: bytes, content_key: bytes, data: dict[str, Any]) -> str:
@@ -671,17 +665,13 @@ def test_open_sealed__any_byte_flipped__never_another_plaintext(position: int, c
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(FUZZED)), st.integers(0, 40), st.binary(max_size=20))
-def test_open_sealed__any_piece_replaced__never_another_plaintext(
-    start: int, length: int, piece: bytes
-) -> None:
+def test_open_sealed__any_piece_replaced__never_another_plaintext(start: int, length: int, piece: bytes) -> None:
     assert_same_or_refused(FUZZED[:start] + piece + FUZZED[start + length :])
 
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
     max_leaves=6,
 )
 
