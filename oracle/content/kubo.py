@@ -14,10 +14,12 @@ from typing import Any, Protocol
 from oracle.content.cid import CID, DAG_PB, RAW
 from oracle.content.dag import import_file
 from oracle.content.store import MAX_BLOCK_BYTES, read_file
+from oracle.jobs.canonical import is_deeper
 from oracle.jobs.errors import ContentError, ContentNotFound, ContentUnavailable
 
 TIMEOUT_SECONDS = 15.0
 MAX_ANSWER_BYTES = 4 * 2**20
+MAX_ANSWER_DEPTH = 16
 
 
 class KuboRpc(Protocol):
@@ -236,8 +238,8 @@ def _refusal(url: str, status: int, body: bytes) -> ContentError:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = None if is_deeper(body, MAX_ANSWER_DEPTH) else json.loads(body)
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         raise ContentError("the node's answer is not a JSON object", field="KUBO_API", remedy="use another node")

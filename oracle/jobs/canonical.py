@@ -38,7 +38,8 @@ def parse_json(data: bytes, what: str, max_bytes: int) -> Any:
     """
     if len(data) > max_bytes:
         raise InputError(f"is {len(data)} bytes, more than the {max_bytes} allowed", field=what)
-    _check_depth(data, what)
+    if is_deeper(data, MAX_DEPTH):
+        raise InputError("is nested too deeply", field=what)
     try:
         document = json.loads(
             data.decode("utf-8"),
@@ -80,10 +81,15 @@ def _finite_float(text: str) -> float:
     return value
 
 
-def _check_depth(data: bytes, what: str) -> None:
-    # Before parsing: py-evm raises Python's recursion limit so far that json's own recursion ends the process.
+def is_deeper(data: bytes, limit: int) -> bool:
+    """Whether JSON text nests deeper than ``limit``, found out without parsing it.
+
+    To be asked before ``json.loads`` sees a stranger's bytes: py-evm raises Python's recursion limit so far that the
+    parser's own recursion would end the process.
+    """
     depth = 0
     for token in _TOKEN.finditer(data):
         depth += _NESTING.get(token[0], 0)
-        if depth > MAX_DEPTH:
-            raise InputError("is nested too deeply", field=what)
+        if depth > limit:
+            return True
+    return False

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from oracle.jobs.canonical import is_deeper
 from oracle.jobs.errors import SealError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from nacl.public import PrivateKey
 
 ENV_NAME = "QSCROW_SEALING_KEY"
+MAX_KEYSTORE_DEPTH = 8
 SCRYPT_WORK_FACTOR = 2**18
 """Default scrypt N (with r = 8, p = 1): 256 MiB and about a second per attempt."""
 
@@ -240,6 +242,8 @@ def _expand_xwing(seed: bytes) -> tuple[Any, X25519PrivateKey]:
 
 def _parse_keystore(raw: bytes, path: str) -> tuple[dict[str, Any], bytes]:
     """The keystore object and the public key it names, checked before any costly work."""
+    if is_deeper(raw, MAX_KEYSTORE_DEPTH):
+        raise _not_keystore(path)
     try:
         keystore = json.loads(_decode(raw, path))
     except (ValueError, RecursionError):

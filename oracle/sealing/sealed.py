@@ -20,6 +20,7 @@ from typing import Any
 
 import rfc8785
 
+from oracle.jobs.canonical import is_deeper
 from oracle.jobs.errors import SealError
 from oracle.sealing.capsules import CONTENT_KEY_SIZE, Capsule, Recipient, get_scheme, unwrap, wrap
 from oracle.sealing.context import SealContext, check_fields
@@ -294,6 +295,8 @@ def _check_ciphertext_length(length: int) -> None:
 
 def _parse(document: bytes) -> dict[str, Any]:
     """The top-level object, with every hazard of JSON turned into a :class:`SealError`."""
+    if is_deeper(document, 2 * MAX_DEPTH):  # a receipt has a limit of its own, checked with the rest of it
+        raise _too_deep()
     try:
         text = bytes(document).decode()
         data = json.loads(

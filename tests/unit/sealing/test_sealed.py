@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -697,3 +698,14 @@ def test_capsule__schemes_of_two_keys_swapped__refused() -> None:
         assert refusal(rfc8785.dumps(data), key).field == "capsules"
     assert open_sealed(rfc8785.dumps(data), HYBRID, CONTEXT) == TEXT
     assert isinstance(inspect_sealed(rfc8785.dumps(data)).capsules[0], Capsule)
+
+
+def test_inspect_sealed__deep_nesting_with_no_recursion_limit__seal_error():
+    """py-evm lifts Python's limit for the whole process, and json's own recursion then ends it."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**7)
+    try:
+        with pytest.raises(SealError, match="deep"):
+            inspect_sealed(b"[" * 200_000)
+    finally:
+        sys.setrecursionlimit(before)
