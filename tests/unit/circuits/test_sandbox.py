@@ -202,13 +202,22 @@ def endless(pool: Sandbox) -> Iterator[tuple[Future[RunResult], psutil.Process, 
 
     def started() -> bool:
         found[:] = [p for p in psutil.Process().children(recursive=True) if p.ppid() != os.getpid()]
-        return len(found) == 1
+        return len(found) == 1 and _is_confined(found[0])
 
     until(started)
     child = found[0]
     yield future, child.parent(), child
     if child.is_running():
         child.kill()
+    until(future.done)  # or the next test would take this one's dying child for its own
+
+
+def _is_confined(process: psutil.Process) -> bool:
+    """Whether a child has got past its fork: one descriptor is left to it."""
+    try:
+        return os.listdir(f"/proc/{process.pid}/fd") == ["3"]
+    except OSError:
+        return False
 
 
 def test_environment__of_worker_and_child__holds_no_secrets(endless) -> None:
