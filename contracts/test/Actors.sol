@@ -73,3 +73,43 @@ contract Forcer {
         selfdestruct(to);
     }
 }
+
+/// @dev An ERC-1271 validator whose answer is wrong in one way or another.
+contract OddValidator {
+    enum Answer {
+        Nothing,
+        FourBytes,
+        True,
+        DirtyMagic,
+        Megabyte,
+        Revert
+    }
+
+    Answer public answer;
+
+    constructor(Answer answer_) {
+        answer = answer_;
+    }
+
+    function isValidSignature(bytes32, bytes calldata) external view returns (bytes4) {
+        Answer what = answer;
+        assembly {
+            switch what
+            case 0 { return(0, 0) }
+            case 1 {
+                mstore(0, shl(224, 0x1626ba7e)) // the magic value, but not a whole word
+                return(0, 4)
+            }
+            case 2 {
+                mstore(0, 1)
+                return(0, 32)
+            }
+            case 3 {
+                mstore(0, or(shl(224, 0x1626ba7e), 1))
+                return(0, 32)
+            }
+            case 4 { return(0, 1000000) }
+            default { revert(0, 100000) }
+        }
+    }
+}

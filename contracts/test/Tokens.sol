@@ -82,3 +82,31 @@ interface IHook {
     function tokensToSend() external;
     function tokensReceived() external;
 }
+
+/// @dev Says yes to every transfer and moves nothing.
+contract LyingToken is ERC20 {
+    constructor() ERC20("Lying", "LIE") {}
+
+    function transferFrom(address, address, uint256) public pure override returns (bool) {
+        return true;
+    }
+}
+
+/// @dev Moves tokens until somebody freezes it, then answers false.
+contract FreezingToken is ERC20 {
+    bool public frozen;
+
+    constructor() ERC20("Freezing", "ICE") {}
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function freeze(bool yes) external {
+        frozen = yes;
+    }
+
+    function transfer(address to, uint256 amount) public override returns (bool) {
+        return frozen ? false : super.transfer(to, amount);
+    }
+}

@@ -23,6 +23,7 @@ def world(module_isolation, JobEscrow, OracleRegistry, ResultNFT, PlainToken, ac
     )
     for oracle in (made.oracle, made.other_oracle):
         made.registry.register(b"k" * 32, b"p" * 32, {"from": oracle, "value": 10 * BOND})
+    made.funder.transfer(made.validator.address, "1 ether")
     made.token.mint(made.requester, 10**12, {"from": accounts[0]})
     made.token.approve(escrow, 2**255, {"from": made.requester})
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from brownie import web3
@@ -119,7 +119,7 @@ def silent_validator(w, t):
 def silence_unaccepted(w, t):
     job = w.create(t(arbitrated=True))
     w.escrow.deliver(job, w.last.to_abi(), CHARGE, RESULT, {"from": w.oracle})
-    assert w.stake()[1] == BOND  # a challenge period needs a bond at stake, accepted or not
+    assert w.stake()[1] == w.last.bond  # a challenge period needs a bond at stake, accepted or not
     pass_time(w.escrow.deadlineOf(job) + 1)
     w.escrow.settle(job, w.last.to_abi(), {"from": w.stranger})
     return job
@@ -224,22 +224,54 @@ ROWS = (
 )
 
 
-@pytest.mark.parametrize("asset", ["native", "token"])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_money_table__row__pays_exactly(world, row, asset):
-    token = ZERO_ADDRESS if asset == "native" else world.token.address
+VARIANTS = {
+    "native": (False, {}),
+    "token": (True, {}),
+    "native_without_bond": (False, {"bond": 0}),
+    "token_without_bond": (True, {"bond": 0}),
+    "native_without_fee": (False, {"validator_fee": 0}),
+}
+
+
+def in_variant(row: Row, changes: dict) -> Row | None:
+    """The row when the terms ask for no bond, or promise no fee; nothing if the row is not about that."""
+    if changes.get("bond") == 0:
+        if row.play is deliver_open:  # an open job has a bond
+            return None
+        return replace(row, slashed=0, disputer=())
+    if changes.get("validator_fee") == 0:
+        return replace(row, payer=row.payer + row.validator, validator=0) if row.validator else None
+    return row
+
+
+CASES = {
+    f"{row.name}-{name}": (changed, in_token, changes)
+    for row in ROWS
+    for name, (in_token, changes) in VARIANTS.items()
+    if (changed := in_variant(row, changes))
+}
+
+
+@pytest.mark.parametrize(("row", "in_token", "changes"), CASES.values(), ids=CASES)
+def test_money_table__row__pays_exactly(world, row, in_token, changes):
+    token = world.token.address if in_token else ZERO_ADDRESS
 
     def terms(**options):
-        world.last = world.terms(token=token, **options)
+        world.last = world.terms(token=token, **options, **changes)
         return world.last
 
     staked, locked = world.stake()
+    bystander_terms = world.terms(token=token)
+    bystander = world.create(bystander_terms)  # other money in the escrow, which stays where it is
     job = row.play(world, terms)
 
     assert (world.state(job), world.tier(job)) == (row.state, row.tier)
+    assert world.escrow.deadlineOf(job) == 0
+    assert tuple(world.escrow.deliveryOf(job)) == (0, False, 0)
     expected = {"requester": {token: row.payer}, "oracle": {token: row.oracle}, "validator": {token: row.validator}}
     for who, amount in (("requester", row.slashed), *row.disputer):
         expected[who][ZERO_ADDRESS] = expected[who].get(ZERO_ADDRESS, 0) + amount
+    expected.update(dict.fromkeys(("arbiter", "stranger", "other_oracle", "sponsor", "funder"), {}))
     for who, amounts in expected.items():
         for asset_address in {ZERO_ADDRESS, token}:
             found = world.credit(getattr(world, who), asset_address)
@@ -249,12 +281,21 @@ def test_money_table__row__pays_exactly(world, row, asset):
     assert web3.eth.get_balance(world.registry.address) == sum(
         world.stake(oracle)[0] for oracle in (world.oracle, world.other_oracle)
     )
+    delivered = row.state not in (State.CANCELLED, State.EXPIRED, State.FAILED) and row.play is not reject
+    assert _owner_of(world, job) == (world.requester if delivered else None)
+    held = web3.eth.get_balance(world.escrow.address), world.token.balanceOf(world.escrow)
+    owed = [sum(world.credit(getattr(world, who), asset) for who in expected) for asset in (ZERO_ADDRESS, world.token)]
+    assert held == (owed[0] + (0 if in_token else BUDGET), owed[1] + (BUDGET if in_token else 0))
+    world.escrow.cancel(bystander, bystander_terms.to_abi(), {"from": world.requester})
     _everybody_withdraws(world, token)
+
+
+def _owner_of(world, job: int):
+    return None if world.nft.balanceOf(world.requester) == 0 else world.nft.ownerOf(job)
 
 
 def _everybody_withdraws(world, token):
     """All credits can be taken out, and then nothing is left."""
-    world.funder.transfer(world.validator.address, "1 ether")
     validator = web3.eth.account.from_key(world.validator.key)
     for asset in {ZERO_ADDRESS, token}:
         for who in (world.requester, world.oracle):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
-from world import RESULT, pass_time, refusal
+from brownie import Wallet
+from world import BUDGET, CHARGE, RESULT, pass_time, refusal, refusal_values
 
 CASES = {
     "settled": (lambda w: w.delivered(w.terms())[0], "Settled", "Unverified"),
@@ -18,8 +21,32 @@ CASES = {
         "Unverified",
     ),
     "refused": (lambda w: w.rejected_by_validator(w.terms(judged=True))[0], "Rejected", "Attested: statistical"),
+    "ruled": (lambda w: ruled(w, 5_000), "Settled", "Ruled"),
+    "ruled_against": (lambda w: ruled(w, 0), "Rejected", "Ruled"),
+    "unchallenged": (lambda w: unchallenged(w, w.delivered), "Settled", "Unchallenged"),
+    "refused_unanswered": (lambda w: unchallenged(w, w.rejected_by_validator), "Rejected", "Attested: statistical"),
+    "disputed_after_rejection": (lambda w: disputed_rejection(w), "Disputed", "Unverified"),
     "disputed": (lambda w: w.disputed(w.terms(arbitrated=True))[0], "Disputed", "Unverified"),
 }
+
+
+def ruled(world, share: int) -> int:
+    job, terms = world.disputed(world.terms(arbitrated=True))
+    world.escrow.rule(job, terms.to_abi(), share, {"from": world.arbiter})
+    return job
+
+
+def unchallenged(world, reach) -> int:
+    job, terms = reach(world.terms(judged=True, arbitrated=True))
+    pass_time(world.escrow.deadlineOf(job) + 1)
+    world.escrow.settle(job, terms.to_abi(), {"from": world.stranger})
+    return job
+
+
+def disputed_rejection(world) -> int:
+    job, terms = world.rejected_by_validator(world.terms(judged=True, arbitrated=True))
+    world.escrow.dispute(job, terms.to_abi(), b"e" * 32, {"from": world.oracle, "value": terms.bond})
+    return job
 
 
 def decoded(uri: str, mime: str) -> bytes:
@@ -85,11 +112,68 @@ def test_mint_and_announce__by_anybody_but_the_escrow__are_refused(world):
     for who in (world.oracle, world.funder, world.requester):
         assert refusal(world.nft.mint, who.address, 1, RESULT, sender=who) == "OnlyEscrow"
         assert refusal(world.nft.announceUpdate, 1, sender=who) == "OnlyEscrow"
+        assert refusal(world.nft.mint, who.address, 2**255, RESULT, sender=who) == "OnlyEscrow"
 
 
-def test_result_of__token_that_does_not_exist__is_refused(world):
-    with pytest.raises(Exception, match="revert|typed error|0x7e273289"):
-        world.nft.resultOf(1)
+@pytest.mark.parametrize("view", ["resultOf", "resultURI", "tokenURI", "ownerOf"])
+def test_views__token_that_does_not_exist__are_refused(world, view):
+    world.create(world.terms())  # a job, but nothing delivered
+
+    for token in (0, 1, 2**256 - 1):
+        refused = refusal_values(getattr(world.nft, view), token, sender=world.stranger)
+        assert refused == ("ERC721NonexistentToken", token)
+
+
+@pytest.mark.parametrize("content", [b"", b"counts"])
+def test_result_uri__of_a_real_digest__is_the_cid_of_the_block(world, content):
+    """CIDv1 in base16: f, version 1, codec raw 0x55, sha2-256 0x12, 32 bytes 0x20."""
+    digest = hashlib.sha256(content).digest()
+    job, terms = world.accepted(world.terms())
+    world.escrow.deliver(job, terms.to_abi(), 1, digest, {"from": world.oracle})
+
+    assert world.nft.resultURI(job) == "ipfs://f" + bytes([1, 0x55, 0x12, 0x20]).hex() + digest.hex()
+
+
+def test_result_uri__digest_with_leading_zeros__keeps_them(world):
+    digest = bytes(31) + b"\x01"
+    job, terms = world.accepted(world.terms())
+    world.escrow.deliver(job, terms.to_abi(), 1, digest, {"from": world.oracle})
+
+    assert world.nft.resultURI(job).endswith("20" + digest.hex())
+
+
+def test_metadata_update__pending_rejection_changes_no_json__is_not_announced(world):
+    job, terms = world.delivered(world.terms(judged=True, arbitrated=True))
+    before = world.nft.tokenURI(job)
+
+    signed = world.attestation(job, terms, accepted=False)
+    sent = world.escrow.validate(job, terms.to_abi(), signed, {"from": world.stranger})
+
+    assert "MetadataUpdate" not in sent.events
+    assert world.nft.tokenURI(job) == before
+
+
+def test_mint__to_a_contract_without_a_receiver_hook__works_and_it_can_pass_the_token_on(world):
+    wallet = world.stranger.deploy(Wallet, world.stranger)
+    terms = replace(world.terms(), requester=wallet.address, payer=wallet.address)
+    data = world.escrow.createJob.encode_input(terms.to_abi())
+    wallet.run(world.escrow, data, {"from": world.stranger, "value": BUDGET})
+
+    world.escrow.deliver(1, terms.to_abi(), CHARGE, RESULT, {"from": world.oracle})
+
+    assert world.nft.ownerOf(1) == wallet
+    data = world.nft.transferFrom.encode_input(wallet, world.sponsor, 1)
+    wallet.run(world.nft, data, {"from": world.stranger})
+    assert world.nft.ownerOf(1) == world.sponsor
+
+
+def test_transfer__before_the_end__gives_the_buyer_no_say_in_the_job(world):
+    """The terms name the requester; the token carries the result, not the job."""
+    job, terms = world.delivered(world.terms(arbitrated=True))
+    world.nft.transferFrom(world.requester, world.stranger, job, {"from": world.requester})
+
+    args = (job, terms.to_abi(), b"e" * 32)
+    assert refusal(world.escrow.dispute, *args, sender=world.stranger, value=terms.bond) == "NotAllowed"
 
 
 def test_transfer__keeps_the_result_and_moves_only_the_token(world):

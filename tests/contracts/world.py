@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from brownie import web3
-from eth_abi import encode
+from eth_abi import decode, encode
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
@@ -174,14 +174,44 @@ def refused_field(function, *args, sender, value: int = 0) -> str:
     return data.rstrip(b"\0").decode()
 
 
+def refusal_values(function, *args, sender, value: int = 0) -> tuple:
+    """Name of the custom error that a call meets, followed by the values it carries."""
+    name, data = _refusal(function, args, sender, value)
+    types = [kind for known, inputs in errors_by_selector().values() if known == name for _, kind in inputs]
+    values = zip(types, decode(types, data), strict=True)
+    return (name, *(web3.to_checksum_address(value) if kind == "address" else value for kind, value in values))
+
+
+def at(second: int | None, function, *args, sender, value: int = 0) -> str | None:
+    """Mine a call, at exactly ``second`` if given. Returns the name of the error it met, nothing if it succeeded."""
+    met = _call(function, args, sender, value, {"time": hex(second)} if second else {})
+    if second:
+        next_second(second)
+    fields = {key: hex(item) if isinstance(item, int) else item for key, item in _fields(function, args, sender, value)}
+    sent = web3.provider.make_request("eth_sendTransaction", [{**fields, "gas": hex(2_000_000)}])
+    receipt = web3.eth.wait_for_transaction_receipt(sent["result"])
+    assert second in (None, web3.eth.get_block(receipt["blockNumber"])["timestamp"])
+    assert receipt["status"] == (0 if met else 1)
+    return met[0] if met else None
+
+
 def _refusal(function, args, sender, value: int) -> tuple[str, bytes]:
-    call = {"from": str(sender), "to": function._address, "data": function.encode_input(*args), "value": value}
-    try:
-        web3.eth.call(call)
-    except ValueError as err:  # Brownie's web3 hands the endpoint's error over as it is
-        data = bytes.fromhex(err.args[0].get("data", "0x")[2:])
-        return errors_by_selector().get("0x" + data[:4].hex(), (err.args[0]["message"],))[0], data[4:]
-    pytest.fail("the call was not refused")
+    return _call(function, args, sender, value) or pytest.fail("the call was not refused")
+
+
+def _call(function, args, sender, value: int, block_overrides: dict | None = None) -> tuple[str, bytes] | None:
+    """Name and encoded values of the error a call would meet now (or in an altered block), if any."""
+    fields = {key: hex(item) if isinstance(item, int) else item for key, item in _fields(function, args, sender, value)}
+    answer = web3.provider.make_request("eth_call", [fields, "latest", {}, block_overrides or {}])
+    if "error" not in answer:
+        return None
+    data = bytes.fromhex(answer["error"].get("data", "0x")[2:])
+    return errors_by_selector().get("0x" + data[:4].hex(), (answer["error"]["message"],))[0], data[4:]
+
+
+def _fields(function, args, sender, value: int):
+    data = function.encode_input(*args)
+    return {"from": getattr(sender, "address", str(sender)), "to": function._address, "data": data, "value": value}.items()
 
 
 def pass_time(until: int) -> None:
