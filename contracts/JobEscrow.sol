@@ -2,12 +2,15 @@
 pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
+import {NoncesKeyed} from "@openzeppelin/contracts/utils/NoncesKeyed.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {IERC3009} from "../interfaces/IERC3009.sol";
 import {IJobEscrow} from "../interfaces/IJobEscrow.sol";
 import {JobSlots} from "./libraries/JobSlots.sol";
 import {OracleRegistry} from "./OracleRegistry.sol";
@@ -17,7 +20,7 @@ import {ResultNFT} from "./ResultNFT.sol";
 /// @dev See the documentation in {IJobEscrow}. Deploys its registry and its NFT, so the three can only ever know
 /// each other. State is written before any call leaves the contract; the calls go to the two contracts above, to
 /// the job's token on creation, and to the recipient of a withdrawal.
-contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
+contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient {
     using JobSlots for JobSlots.Slot;
     using SafeERC20 for IERC20;
 
@@ -32,7 +35,12 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
 
     address private constant _NATIVE = address(0);
     uint256 private constant _FULL_SHARE = 10_000;
+    /// @dev One bit a state.
+    uint256 private constant _DELIVERABLE =
+        (1 << uint8(State.Created)) | (1 << uint8(State.Accepted)) | (1 << uint8(State.Approved));
 
+    /// @inheritdoc IJobEscrow
+    uint32 public constant PROMOTION_NOTICE = 1 hours;
     /// @inheritdoc IJobEscrow
     uint32 public constant RULING_PERIOD = 14 days;
     /// @inheritdoc IJobEscrow
@@ -42,6 +50,22 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IJobEscrow
     bytes32 public constant ATTESTATION_TYPEHASH = keccak256(
         "Attestation(uint256 jobId,bytes32 termsHash,bytes32 result,bool accepted,uint8 method,uint32 distance,bytes32 report)"
+    );
+    /// @inheritdoc IJobEscrow
+    bytes32 public constant CREATE_JOB_TYPEHASH = keccak256(
+        "CreateJob(Terms terms,uint256 nonce)"
+        "Terms(address requester,address payer,address oracle,address validator,address arbiter,address token,"
+        "uint96 budget,uint96 validatorFee,uint96 bond,uint32 acceptBy,uint32 deliverBy,uint32 challengePeriod,"
+        "bytes32 spec,bytes32 sealTo)"
+    );
+    /// @inheritdoc IJobEscrow
+    bytes32 public constant WITHDRAWAL_TYPEHASH = keccak256(
+        "Withdrawal(address account,address token,address to,uint256 fee,uint256 nonce,uint256 deadline)"
+    );
+    bytes32 private constant _TERMS_TYPEHASH = keccak256(
+        "Terms(address requester,address payer,address oracle,address validator,address arbiter,address token,"
+        "uint96 budget,uint96 validatorFee,uint96 bond,uint32 acceptBy,uint32 deliverBy,uint32 challengePeriod,"
+        "bytes32 spec,bytes32 sealTo)"
     );
 
     /// @notice Stakes and keys of the oracles.
@@ -71,13 +95,76 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
     function createJob(Terms calldata terms) external payable returns (uint256 jobId) {
         if (msg.sender != terms.requester) revert InvalidTerms("requester");
         if (msg.sender != terms.payer) revert InvalidTerms("payer");
-        _checkTerms(terms);
-        unchecked {
-            jobId = ++jobCount; // bounded: one increment a call
-        }
-        _slots[jobId] = JobSlots.pack(JobSlots.hash(terms), State.Created, Tier.Unverified, terms.acceptBy);
-        emit JobCreated(jobId, terms.requester, terms.oracle, terms);
+        jobId = _create(terms);
         _collect(terms.token, terms.budget);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function createJobWithPermit(
+        Terms calldata terms,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external returns (uint256 jobId) {
+        if (msg.sender != terms.requester) revert InvalidTerms("requester");
+        if (msg.sender != terms.payer) revert InvalidTerms("payer");
+        if (terms.token == _NATIVE) revert InvalidTerms("token");
+        jobId = _create(terms);
+        try IERC20Permit(terms.token).permit(msg.sender, address(this), terms.budget, deadline, v, r, s) {} catch {}
+        _pull(terms.token, terms.budget);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function createJobWithAuthorization(
+        Terms calldata terms,
+        Authorization calldata authorization
+    ) external nonReentrant returns (uint256 jobId) {
+        if (terms.requester != terms.payer) revert InvalidTerms("payer");
+        if (terms.token == _NATIVE) revert InvalidTerms("token");
+        jobId = _create(terms);
+        uint256 held = IERC20(terms.token).balanceOf(address(this));
+        IERC3009(terms.token).receiveWithAuthorization(
+            terms.payer,
+            address(this),
+            terms.budget,
+            authorization.validAfter,
+            authorization.validBefore,
+            authorizationNonce(terms, authorization.salt),
+            authorization.v,
+            authorization.r,
+            authorization.s
+        );
+        _requireReceived(terms.token, held, terms.budget);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function createJobFor(
+        Terms calldata terms,
+        uint256 nonce,
+        bytes calldata signature
+    ) external payable returns (uint256 jobId) {
+        if (msg.sender != terms.payer) revert InvalidTerms("payer");
+        bytes32 termsHash = JobSlots.structHash(terms, _TERMS_TYPEHASH);
+        _useCheckedNonce(terms.requester, nonce);
+        _checkSigned(terms.requester, keccak256(abi.encode(CREATE_JOB_TYPEHASH, termsHash, nonce)), signature);
+        jobId = _create(terms);
+        _collect(terms.token, terms.budget);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function createJobs(Terms[] calldata terms) external payable returns (uint256 firstJobId) {
+        firstJobId = jobCount + 1;
+        address token = terms.length == 0 ? _NATIVE : terms[0].token;
+        uint256 total = 0;
+        for (uint256 i = 0; i < terms.length; ++i) {
+            if (msg.sender != terms[i].requester) revert InvalidTerms("requester");
+            if (msg.sender != terms[i].payer) revert InvalidTerms("payer");
+            if (terms[i].token != token) revert InvalidTerms("token");
+            total += terms[i].budget;
+            _create(terms[i]);
+        }
+        _collect(token, total);
     }
 
     /// @inheritdoc IJobEscrow
@@ -96,9 +183,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         bytes27 termsHash = slot.termsHash();
         if (terms.oracle == address(0)) {
             if (msg.sender == terms.validator || msg.sender == terms.arbiter) revert NotAllowed(jobId, msg.sender);
-            Terms memory taken = terms;
-            taken.oracle = msg.sender;
-            termsHash = bytes27(keccak256(abi.encode(taken)));
+            termsHash = JobSlots.hashWithOracle(terms, msg.sender);
         } else {
             _onlyParty(jobId, terms.oracle);
         }
@@ -118,7 +203,9 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc IJobEscrow
     function fail(uint256 jobId, Terms calldata terms, bytes32 reason) external {
-        JobSlots.Slot slot = _load(jobId, terms, State.Accepted);
+        JobSlots.Slot slot = _load(jobId, terms);
+        State current = slot.state();
+        if (!_isTaken(current)) revert WrongState(jobId, current);
         _before(jobId, slot.deadline());
         _onlyParty(jobId, terms.oracle);
         _close(jobId, slot, State.Failed, Tier.Unverified);
@@ -131,12 +218,25 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
     function claimRefund(uint256 jobId, Terms calldata terms) external {
         JobSlots.Slot slot = _load(jobId, terms);
         State current = slot.state();
-        if (current != State.Created && current != State.Accepted) revert WrongState(jobId, current);
+        if (!_isDeliverable(current)) revert WrongState(jobId, current);
         _after(jobId, slot.deadline());
         _close(jobId, slot, State.Expired, Tier.Unverified);
         emit JobStateChanged(jobId, State.Expired, msg.sender, 0);
         _credit(_credits[terms.token], terms.payer, terms.budget);
-        if (current == State.Accepted) _slash(terms, terms.bond);
+        if (current != State.Created) _slash(terms, terms.bond);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function promote(uint256 jobId, Terms calldata terms, uint96 extra, bytes32 evidence) external payable {
+        JobSlots.Slot slot = _load(jobId, terms, State.Accepted);
+        _onlyParty(jobId, terms.requester);
+        _before(jobId, slot.deadline() - PROMOTION_NOTICE); // far above 0: it was a time to come at creation
+        if (extra != 0 && terms.payer != msg.sender) revert InvalidTerms("payer");
+        uint96 budget = terms.budget + extra;
+        bytes27 termsHash = JobSlots.hashWithBudget(terms, budget);
+        _slots[jobId] = JobSlots.pack(termsHash, State.Approved, Tier.Unverified, slot.deadline());
+        emit JobPromoted(jobId, msg.sender, budget, evidence);
+        _collect(terms.token, extra);
     }
 
     /// @inheritdoc IJobEscrow
@@ -145,7 +245,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         for (uint256 i = 0; i < jobIds.length; ++i) {
             State current = _slots[jobIds[i]].state();
             bool reportable = states[i] >= State.Simulated && states[i] <= State.Running;
-            if (!reportable || (current != State.Created && current != State.Accepted)) {
+            if (!reportable || !_isDeliverable(current)) {
                 revert WrongState(jobIds[i], reportable ? current : states[i]);
             }
             emit JobStateChanged(jobIds[i], states[i], msg.sender, evidence[i]);
@@ -156,20 +256,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc IJobEscrow
     function deliver(uint256 jobId, Terms calldata terms, uint96 charge, bytes32 result) external {
-        (JobSlots.Slot slot, bool bonded) = _takeDelivery(jobId, terms, charge, result);
-        if (terms.challengePeriod == 0) {
-            _split(jobId, slot, terms, State.Settled, Tier.Unverified, charge, 0);
-            emit JobDelivered(jobId, msg.sender, result, charge, State.Settled, Tier.Unverified);
-            if (bonded) oracleRegistry.release(terms.oracle, terms.bond);
-        } else {
-            // Bounded: both summands were checked against their maxima at creation, far below uint32.
-            uint256 deadline = block.timestamp + terms.challengePeriod;
-            _slots[jobId] = slot.moved(State.Completed, Tier.Unverified, deadline);
-            _deliveries[jobId] = Delivery(charge, false, Tier.Unverified, Party.Nobody);
-            emit JobDelivered(jobId, msg.sender, result, charge, State.Completed, Tier.Unverified);
-            if (!bonded && terms.bond != 0) oracleRegistry.lock(terms.oracle, terms.bond);
-        }
-        resultNFT.mint(terms.requester, jobId, result);
+        _deliver(jobId, terms, charge, result);
     }
 
     /// @inheritdoc IJobEscrow
@@ -180,35 +267,35 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         bytes32 result,
         Attestation calldata attestation
     ) external {
-        (JobSlots.Slot slot, bool bonded) = _takeDelivery(jobId, terms, charge, result);
-        _checkAttestation(jobId, terms, result, attestation);
-        if (!attestation.accepted) revert RejectingAttestation(jobId);
-        Tier tier = _tierOf(attestation.method);
-        _split(jobId, slot, terms, State.Settled, tier, charge, terms.validatorFee);
-        emit JobDelivered(jobId, msg.sender, result, charge, State.Settled, tier);
-        if (bonded) oracleRegistry.release(terms.oracle, terms.bond);
-        resultNFT.mint(terms.requester, jobId, result);
+        _deliverAttested(jobId, terms, charge, result, attestation);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function deliverBatch(BatchedDelivery[] calldata deliveries) external returns (uint256 delivered) {
+        for (uint256 i = 0; i < deliveries.length; ++i) {
+            BatchedDelivery calldata item = deliveries[i];
+            JobSlots.Slot slot = _slots[item.jobId];
+            if (!_isDeliverable(slot.state()) || !_isCurrent(slot, item.terms)) continue;
+            ++delivered;
+            if (item.attested) _deliverAttested(item.jobId, item.terms, item.charge, item.result, item.attestation);
+            else _deliver(item.jobId, item.terms, item.charge, item.result);
+        }
     }
 
     /// @inheritdoc IJobEscrow
     function validate(uint256 jobId, Terms calldata terms, Attestation calldata attestation) external {
-        JobSlots.Slot slot = _load(jobId, terms, State.Completed);
-        _before(jobId, slot.deadline());
-        Delivery memory delivery = _deliveries[jobId];
-        if (delivery.rejected) revert AlreadyJudged(jobId);
-        _checkAttestation(jobId, terms, resultNFT.resultOf(jobId), attestation);
-        if (attestation.accepted) {
-            delete _deliveries[jobId];
-            Tier tier = _tierOf(attestation.method);
-            _end(jobId, slot, terms, State.Settled, tier, delivery.charge, terms.validatorFee, 0);
-            if (terms.bond != 0) oracleRegistry.release(terms.oracle, terms.bond);
-        } else if (terms.arbiter == address(0)) {
-            _refuse(jobId, slot, terms, _tierOf(attestation.method));
-        } else {
-            // A verdict in the last second must leave the oracle the whole period to answer it.
-            uint256 deadline = block.timestamp + terms.challengePeriod;
-            _slots[jobId] = slot.moved(State.Completed, Tier.Unverified, deadline);
-            _deliveries[jobId] = Delivery(delivery.charge, true, _tierOf(attestation.method), Party.Nobody);
+        _validate(jobId, terms, attestation);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function validateBatch(BatchedVerdict[] calldata verdicts) external returns (uint256 judged) {
+        for (uint256 i = 0; i < verdicts.length; ++i) {
+            BatchedVerdict calldata item = verdicts[i];
+            JobSlots.Slot slot = _slots[item.jobId];
+            if (slot.state() != State.Completed || !_isCurrent(slot, item.terms)) continue;
+            if (_deliveries[item.jobId].rejected) continue;
+            ++judged;
+            _validate(item.jobId, item.terms, item.attestation);
         }
     }
 
@@ -228,6 +315,16 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         _slots[jobId] = slot.moved(State.Disputed, Tier.Unverified, deadline);
         emit JobStateChanged(jobId, State.Disputed, msg.sender, evidence);
         resultNFT.announceUpdate(jobId);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function submitEvidence(uint256 jobId, Terms calldata terms, bytes32 evidence) external {
+        _load(jobId, terms, State.Disputed);
+        bool served = msg.sender == terms.requester || msg.sender == terms.payer;
+        if (!served && msg.sender != terms.oracle && msg.sender != terms.validator) {
+            revert NotAllowed(jobId, msg.sender);
+        }
+        emit JobEvidence(jobId, msg.sender, evidence);
     }
 
     /// @inheritdoc IJobEscrow
@@ -276,17 +373,27 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc IJobEscrow
     function withdraw(address token, address to) external nonReentrant returns (uint256 amount) {
-        if (to == address(0)) revert InvalidRecipient();
-        amount = _credits[token][msg.sender];
-        if (amount == 0) revert NothingToWithdraw(msg.sender, token);
-        _credits[token][msg.sender] = 0;
-        emit Withdrawn(msg.sender, token, to, amount);
-        if (token == _NATIVE) {
-            // Return data is not copied, so a recipient cannot burn gas with it.
-            if (!LowLevelCall.callNoReturn(to, amount, "")) revert TransferFailed(to, amount);
-        } else {
-            IERC20(token).safeTransfer(to, amount);
+        amount = _takeCredit(msg.sender, token);
+        _send(msg.sender, token, to, amount);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function withdrawFor(
+        Withdrawal calldata withdrawal,
+        bytes calldata signature
+    ) external nonReentrant returns (uint256 amount) {
+        if (block.timestamp > withdrawal.deadline) revert SignatureExpired(withdrawal.deadline);
+        _useCheckedNonce(withdrawal.account, withdrawal.nonce);
+        _checkSigned(withdrawal.account, keccak256(abi.encode(WITHDRAWAL_TYPEHASH, withdrawal)), signature);
+        uint256 credit = _takeCredit(withdrawal.account, withdrawal.token);
+        uint256 fee = withdrawal.fee;
+        if (fee > credit) revert FeeTooHigh(fee, credit);
+        if (fee != 0) {
+            _credit(_credits[withdrawal.token], msg.sender, fee);
+            emit RelayerCredited(withdrawal.account, msg.sender, withdrawal.token, fee);
         }
+        amount = credit - fee;
+        _send(withdrawal.account, withdrawal.token, withdrawal.to, amount);
     }
 
     // --------------------------------------------------------------------------------------------- views
@@ -344,6 +451,77 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
                 )
             )
         );
+    }
+
+    /// @inheritdoc IJobEscrow
+    function authorizationNonce(Terms calldata terms, bytes32 salt) public pure returns (bytes32) {
+        return JobSlots.hashWithSalt(terms, salt);
+    }
+
+    // ------------------------------------------------------------------------------------ steps of a job
+
+    function _create(Terms calldata terms) private returns (uint256 jobId) {
+        _checkTerms(terms);
+        unchecked {
+            jobId = ++jobCount; // bounded: one increment a job
+        }
+        _slots[jobId] = JobSlots.pack(JobSlots.hash(terms), State.Created, Tier.Unverified, terms.acceptBy);
+        emit JobCreated(jobId, terms.requester, terms.oracle, terms);
+    }
+
+    function _deliver(uint256 jobId, Terms calldata terms, uint96 charge, bytes32 result) private {
+        (JobSlots.Slot slot, bool bonded) = _takeDelivery(jobId, terms, charge, result);
+        if (terms.challengePeriod == 0) {
+            _split(jobId, slot, terms, State.Settled, Tier.Unverified, msg.sender, charge, 0);
+            emit JobDelivered(jobId, msg.sender, result, charge, State.Settled, Tier.Unverified);
+            if (bonded) oracleRegistry.release(terms.oracle, terms.bond);
+        } else {
+            // Bounded: both summands were checked against their maxima at creation, far below uint32.
+            uint256 deadline = block.timestamp + terms.challengePeriod;
+            _slots[jobId] = slot.moved(State.Completed, Tier.Unverified, deadline);
+            _deliveries[jobId] = Delivery(charge, false, Tier.Unverified, Party.Nobody);
+            emit JobDelivered(jobId, msg.sender, result, charge, State.Completed, Tier.Unverified);
+            if (!bonded && terms.bond != 0) oracleRegistry.lock(terms.oracle, terms.bond);
+        }
+        resultNFT.mint(terms.requester, jobId, result);
+    }
+
+    function _deliverAttested(
+        uint256 jobId,
+        Terms calldata terms,
+        uint96 charge,
+        bytes32 result,
+        Attestation calldata attestation
+    ) private {
+        (JobSlots.Slot slot, bool bonded) = _takeDelivery(jobId, terms, charge, result);
+        _checkAttestation(jobId, terms, result, attestation);
+        if (!attestation.accepted) revert RejectingAttestation(jobId);
+        Tier tier = _tierOf(attestation.method);
+        _split(jobId, slot, terms, State.Settled, tier, msg.sender, charge, terms.validatorFee);
+        emit JobDelivered(jobId, msg.sender, result, charge, State.Settled, tier);
+        if (bonded) oracleRegistry.release(terms.oracle, terms.bond);
+        resultNFT.mint(terms.requester, jobId, result);
+    }
+
+    function _validate(uint256 jobId, Terms calldata terms, Attestation calldata attestation) private {
+        JobSlots.Slot slot = _load(jobId, terms, State.Completed);
+        _before(jobId, slot.deadline());
+        Delivery memory delivery = _deliveries[jobId];
+        if (delivery.rejected) revert AlreadyJudged(jobId);
+        _checkAttestation(jobId, terms, resultNFT.resultOf(jobId), attestation);
+        if (attestation.accepted) {
+            delete _deliveries[jobId];
+            Tier tier = _tierOf(attestation.method);
+            _end(jobId, slot, terms, State.Settled, tier, delivery.charge, terms.validatorFee, 0);
+            if (terms.bond != 0) oracleRegistry.release(terms.oracle, terms.bond);
+        } else if (terms.arbiter == address(0)) {
+            _refuse(jobId, slot, terms, _tierOf(attestation.method));
+        } else {
+            // A verdict in the last second must leave the oracle the whole period to answer it.
+            uint256 deadline = block.timestamp + terms.challengePeriod;
+            _slots[jobId] = slot.moved(State.Completed, Tier.Unverified, deadline);
+            _deliveries[jobId] = Delivery(delivery.charge, true, _tierOf(attestation.method), Party.Nobody);
+        }
     }
 
     // ------------------------------------------------------------------------------------ checks on callers
@@ -406,10 +584,10 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         Terms calldata terms,
         uint96 charge,
         bytes32 result
-    ) private returns (JobSlots.Slot slot, bool bonded) {
+    ) private view returns (JobSlots.Slot slot, bool bonded) {
         slot = _load(jobId, terms);
         State current = slot.state();
-        if (current != State.Created && current != State.Accepted) revert WrongState(jobId, current);
+        if (!_isDeliverable(current)) revert WrongState(jobId, current);
         _onlyParty(jobId, terms.oracle);
         _before(jobId, slot.deadline());
         if (result == 0) revert EmptyResult(jobId);
@@ -418,7 +596,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
             cap = terms.budget - terms.validatorFee; // bounded: the fee was checked against the budget at creation
         }
         if (charge > cap) revert ChargeTooHigh(jobId, charge, cap);
-        bonded = current == State.Accepted && terms.bond != 0;
+        bonded = current != State.Created && terms.bond != 0;
     }
 
     function _checkAttestation(
@@ -427,15 +605,9 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         bytes32 result,
         Attestation calldata attestation
     ) private {
-        bytes32 digest = attestationDigest(jobId, terms, result, attestation);
         address validator = terms.validator;
-        // Recovering first spares an account look-up for every validator that is a plain key.
-        (address signer, ECDSA.RecoverError err, ) = ECDSA.tryRecoverCalldata(digest, attestation.signature);
-        bool signed = err == ECDSA.RecoverError.NoError && signer == validator;
-        if (validator == address(0)) revert InvalidAttestation(jobId);
-        if (!signed && !SignatureChecker.isValidERC1271SignatureNow(validator, digest, attestation.signature)) {
-            revert InvalidAttestation(jobId);
-        }
+        bytes32 digest = attestationDigest(jobId, terms, result, attestation);
+        if (!_isSigned(validator, digest, attestation.signature)) revert InvalidAttestation(jobId);
         emit JobValidated(
             jobId,
             validator,
@@ -444,6 +616,24 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
             attestation.distance,
             attestation.report
         );
+    }
+
+    function _checkSigned(address account, bytes32 structHash, bytes calldata signature) private view {
+        if (!_isSigned(account, _hashTypedDataV4(structHash), signature)) revert InvalidSignature(account);
+    }
+
+    function _isSigned(address account, bytes32 digest, bytes calldata signature) private view returns (bool) {
+        if (account == address(0)) return false;
+        // Recovering first spares an account look-up for every account that is a plain key.
+        (address signer, ECDSA.RecoverError err, ) = ECDSA.tryRecoverCalldata(digest, signature);
+        if (err == ECDSA.RecoverError.NoError && signer == account) return true;
+        return SignatureChecker.isValidERC1271SignatureNow(account, digest, signature);
+    }
+
+    /// @dev Whether the job's phase still runs under these terms: what others or time may have changed since a batch
+    /// was put together.
+    function _isCurrent(JobSlots.Slot slot, Terms calldata terms) private view returns (bool) {
+        return slot.termsHash() == JobSlots.hash(terms) && block.timestamp <= slot.deadline();
     }
 
     // --------------------------------------------------------------------------------------- moving money
@@ -460,8 +650,29 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
     function _pull(address token, uint256 amount) private nonReentrant {
         uint256 held = IERC20(token).balanceOf(address(this));
         IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
+        _requireReceived(token, held, amount);
+    }
+
+    function _requireReceived(address token, uint256 held, uint256 amount) private view {
         uint256 received = IERC20(token).balanceOf(address(this)) - held;
         if (received != amount) revert InexactTransfer(token, received, amount);
+    }
+
+    function _takeCredit(address account, address token) private returns (uint256 credit) {
+        credit = _credits[token][account];
+        if (credit == 0) revert NothingToWithdraw(account, token);
+        _credits[token][account] = 0;
+    }
+
+    function _send(address account, address token, address to, uint256 amount) private {
+        if (to == address(0)) revert InvalidRecipient();
+        emit Withdrawn(account, token, to, amount);
+        if (token == _NATIVE) {
+            // Return data is not copied, so a recipient cannot burn gas with it.
+            if (!LowLevelCall.callNoReturn(to, amount, "")) revert TransferFailed(to, amount);
+        } else {
+            IERC20(token).safeTransfer(to, amount);
+        }
     }
 
     /// @dev The validator's rejection stands: the oracle gets nothing and loses its bond.
@@ -481,7 +692,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         uint96 toValidator,
         uint96 slashed
     ) private {
-        _split(jobId, slot, terms, state, tier, toOracle, toValidator);
+        _split(jobId, slot, terms, state, tier, terms.oracle, toOracle, toValidator);
         emit JobSettled(jobId, state, tier, toOracle, toValidator, slashed);
         _slash(terms, slashed);
         resultNFT.announceUpdate(jobId);
@@ -494,6 +705,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         Terms calldata terms,
         State state,
         Tier tier,
+        address oracle,
         uint96 toOracle,
         uint96 toValidator
     ) private {
@@ -503,7 +715,7 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
         unchecked {
             toPayer = terms.budget - toValidator - toOracle; // bounded: charge <= budget - fee, checked on delivery
         }
-        _credit(credits, terms.oracle, toOracle);
+        _credit(credits, oracle, toOracle);
         if (toValidator != 0) _credit(credits, terms.validator, toValidator);
         _credit(credits, terms.payer, toPayer);
     }
@@ -526,6 +738,16 @@ contract JobEscrow is IJobEscrow, EIP712, ReentrancyGuardTransient {
     }
 
     // -------------------------------------------------------------------------------------------- pure
+
+    /// @dev An oracle has taken the job and not delivered it.
+    function _isTaken(State state) private pure returns (bool) {
+        return state == State.Accepted || state == State.Approved;
+    }
+
+    /// @dev The job awaits its delivery.
+    function _isDeliverable(State state) private pure returns (bool) {
+        return (_DELIVERABLE >> uint8(state)) & 1 != 0;
+    }
 
     function _tierOf(Method method) private pure returns (Tier) {
         return Tier(uint8(method) + uint8(Tier.Statistical));

@@ -11,8 +11,9 @@ interface IJobEscrow {
     // ------------------------------------------------------------------------------------------- types
 
     /// @notice Every state of a job, on chain and off.
-    /// @dev Stored on chain: Created, Accepted, Completed, Disputed and the five terminal states Settled, Rejected,
-    /// Expired, Failed, Cancelled. Simulated to Running are progress reports and Validated is a verdict: events only.
+    /// @dev Stored on chain: Created, Accepted, Approved (promoted), Completed, Disputed and the five terminal states
+    /// Settled, Rejected, Expired, Failed, Cancelled. Simulated to Running are progress reports and Validated is a
+    /// verdict: events only.
     enum State {
         None,
         Created,
@@ -108,6 +109,56 @@ interface IJobEscrow {
         bytes signature;
     }
 
+    /// @notice A payer's ERC-3009 authorisation to take the budget. Its nonce is {authorizationNonce}, so that it pays
+    /// for these terms and nothing else.
+    /// @param validAfter the token takes the authorisation from the second after this Unix time
+    /// @param validBefore and until the second before this one
+    /// @param salt tells apart authorisations for equal terms
+    /// @param v of the payer's signature over the token's `ReceiveWithAuthorization`
+    /// @param r of that signature
+    /// @param s of that signature
+    struct Authorization {
+        uint256 validAfter;
+        uint256 validBefore;
+        bytes32 salt;
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
+    }
+
+    /// @notice One delivery of a batch: the arguments of {deliver}, or of {deliverAttested} if `attested`.
+    struct BatchedDelivery {
+        uint256 jobId;
+        Terms terms;
+        uint96 charge;
+        bytes32 result;
+        bool attested;
+        Attestation attestation;
+    }
+
+    /// @notice One verdict of a batch: the arguments of {validate}.
+    struct BatchedVerdict {
+        uint256 jobId;
+        Terms terms;
+        Attestation attestation;
+    }
+
+    /// @notice An account's signed wish to have its credit taken out for it.
+    /// @param account whose credit it is, and who signed
+    /// @param token zero for the native currency
+    /// @param to who receives the credit less the fee
+    /// @param fee what the relayer that makes the call is credited
+    /// @param nonce the account's next for its key (24 bytes key, 8 bytes sequence: `nonces(account, key)`)
+    /// @param deadline last second (Unix time) at which the signature is good
+    struct Withdrawal {
+        address account;
+        address token;
+        address to;
+        uint256 fee;
+        uint256 nonce;
+        uint256 deadline;
+    }
+
     // ------------------------------------------------------------------------------------------ events
 
     /// @notice A budget was locked under these terms. The only place the terms are published.
@@ -118,6 +169,12 @@ interface IJobEscrow {
     /// Simulated to Running. A report is only as good as its actor: readers keep those whose actor is the job's
     /// oracle. `evidence` is the reason for Rejected and Failed, a digest for the rest, or zero.
     event JobStateChanged(uint256 indexed jobId, State indexed state, address indexed actor, bytes32 evidence);
+
+    /// @notice The requester approved hardware for an accepted job. Its terms are the same but for the budget.
+    event JobPromoted(uint256 indexed jobId, address indexed requester, uint96 budget, bytes32 evidence);
+
+    /// @notice A party to a disputed job published evidence for its arbiter.
+    event JobEvidence(uint256 indexed jobId, address indexed party, bytes32 evidence);
 
     /// @notice The oracle posted the digest of a sealed result and what it asks for it.
     /// @dev `state` is Completed if a challenge period started, and Settled if the delivery settled at once: then
@@ -157,6 +214,9 @@ interface IJobEscrow {
     /// @notice `account` took `amount` of `token` (zero: native) out to `to`.
     event Withdrawn(address indexed account, address indexed token, address to, uint256 amount);
 
+    /// @notice `account` had `fee` of its credit in `token` (zero: native) passed on to the relayer of its withdrawal.
+    event RelayerCredited(address indexed account, address indexed relayer, address indexed token, uint256 fee);
+
     // ------------------------------------------------------------------------------------------ errors
 
     /// @notice `account` may not make this call on this job.
@@ -193,6 +253,12 @@ interface IJobEscrow {
     error NothingToWithdraw(address account, address token);
     /// @notice The zero address cannot receive value.
     error InvalidRecipient();
+    /// @notice The signature is not `account`'s over this request.
+    error InvalidSignature(address account);
+    /// @notice The signature was good until `deadline`.
+    error SignatureExpired(uint256 deadline);
+    /// @notice The relayer's fee exceeds the credit.
+    error FeeTooHigh(uint256 fee, uint256 credit);
     /// @notice The recipient refused the native currency.
     error TransferFailed(address to, uint256 amount);
 
@@ -203,6 +269,37 @@ interface IJobEscrow {
     /// @param terms see {Terms}; terms that make no sense revert with {InvalidTerms}
     /// @return jobId the new job's id, also the token id of its result
     function createJob(Terms calldata terms) external payable returns (uint256 jobId);
+
+    /// @notice {createJob} with an ERC-2612 permit for the budget, in one transaction.
+    /// @dev A permit that fails is ignored: whoever front-runs the call by using it has granted the very allowance.
+    function createJobWithPermit(
+        Terms calldata terms,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external returns (uint256 jobId);
+
+    /// @notice Create a job paid with an ERC-3009 authorisation (`receiveWithAuthorization`, as USDC has it): the
+    /// requester is the payer and signs once, anyone hands it in.
+    function createJobWithAuthorization(
+        Terms calldata terms,
+        Authorization calldata authorization
+    ) external returns (uint256 jobId);
+
+    /// @notice Create a job for a requester who signed for it. The caller is the payer, and gets the refunds.
+    /// @param nonce the requester's next for its key: `nonces(requester, key)`
+    /// @param signature EIP-712 signature by the requester over {CREATE_JOB_TYPEHASH}: 65 bytes, or what an ERC-1271
+    /// requester contract accepts. `terms.acceptBy` ends its validity.
+    function createJobFor(
+        Terms calldata terms,
+        uint256 nonce,
+        bytes calldata signature
+    ) external payable returns (uint256 jobId);
+
+    /// @notice {createJob} for several jobs in one token; the ids are consecutive.
+    /// @return firstJobId id of the first
+    function createJobs(Terms[] calldata terms) external payable returns (uint256 firstJobId);
 
     /// @notice Requester takes an unaccepted job back; the payer is credited the budget.
     function cancel(uint256 jobId, Terms calldata terms) external;
@@ -222,8 +319,16 @@ interface IJobEscrow {
     /// @notice Anyone returns the budget of a job that ran out of time; a bond locked for it goes to the payer.
     function claimRefund(uint256 jobId, Terms calldata terms) external;
 
+    /// @notice The requester approves hardware for an accepted job, once, and may add to its budget. The terms of
+    /// every later call name the new budget.
+    /// @dev Not in the last {PROMOTION_NOTICE} before `deliverBy`: changed terms must not make the oracle late. Only a
+    /// requester who is also the payer can add, since refunds go to the payer.
+    /// @param extra what to add to the budget: sent as value, or approved in the job's token
+    /// @param evidence what the approval rests on: sha-256 digest of the simulation's report, or zero
+    function promote(uint256 jobId, Terms calldata terms, uint96 extra, bytes32 evidence) external payable;
+
     /// @notice Publish progress of running jobs as {JobStateChanged} events; stores nothing.
-    /// @param jobIds jobs in state Created or Accepted
+    /// @param jobIds jobs in state Created, Accepted or Approved
     /// @param states Simulated, Approved, Submitted, Queued or Running, one per job
     /// @param evidence a digest per job, or zero
     function report(uint256[] calldata jobIds, State[] calldata states, bytes32[] calldata evidence) external;
@@ -245,13 +350,27 @@ interface IJobEscrow {
         Attestation calldata attestation
     ) external;
 
+    /// @notice Several deliveries. One that cannot be made any more (the job ended, its time is over, its terms
+    /// changed) is skipped, so that no requester can spoil a batch; anything else wrong with one reverts them all.
+    /// @return delivered how many were made
+    function deliverBatch(BatchedDelivery[] calldata deliveries) external returns (uint256 delivered);
+
     /// @notice Anyone hands in the validator's verdict within the challenge period. Acceptance settles. Rejection is
     /// final where the terms name no arbiter; otherwise it starts the challenge period anew, for the oracle to answer.
     function validate(uint256 jobId, Terms calldata terms, Attestation calldata attestation) external;
 
+    /// @notice Several verdicts. One on a job that cannot take it any more (settled, disputed, judged, its time over)
+    /// is skipped; anything else wrong with one reverts them all.
+    /// @return judged how many counted
+    function validateBatch(BatchedVerdict[] calldata verdicts) external returns (uint256 judged);
+
     /// @notice Requester or oracle puts a delivered job before the arbiter, with a bond of `terms.bond` wei as value.
     /// @param evidence sha-256 digest of the evidence
     function dispute(uint256 jobId, Terms calldata terms, bytes32 evidence) external payable;
+
+    /// @notice Requester, payer, oracle or validator of a disputed job publishes evidence; stores nothing.
+    /// @param evidence sha-256 digest of a raw IPFS block
+    function submitEvidence(uint256 jobId, Terms calldata terms, bytes32 evidence) external;
 
     /// @notice The arbiter decides: the oracle gets `oracleShare` of the charge, and the bonds follow in proportion.
     /// @param oracleShare basis points, 0 to 10 000
@@ -265,6 +384,14 @@ interface IJobEscrow {
     /// @notice Take everything credited to the caller in `token` (zero: native) out to `to`.
     /// @return amount what was sent
     function withdraw(address token, address to) external returns (uint256 amount);
+
+    /// @notice {withdraw} for an account without gas, which signed for it. Anyone relays, and is credited the fee.
+    /// @param signature EIP-712 signature by the account over {WITHDRAWAL_TYPEHASH}, or what an ERC-1271 account accepts
+    /// @return amount what was sent: the credit less the fee
+    function withdrawFor(
+        Withdrawal calldata withdrawal,
+        bytes calldata signature
+    ) external returns (uint256 amount);
 
     // --------------------------------------------------------------------------------------------- views
 
@@ -300,6 +427,20 @@ interface IJobEscrow {
     /// @notice EIP-712 type hash of an attestation:
     /// `Attestation(uint256 jobId,bytes32 termsHash,bytes32 result,bool accepted,uint8 method,uint32 distance,bytes32 report)`.
     function ATTESTATION_TYPEHASH() external view returns (bytes32);
+
+    /// @notice EIP-712 type hash of a requester's order: `CreateJob(Terms terms,uint256 nonce)Terms(…)`, the terms with
+    /// the fields of {Terms} in their order.
+    function CREATE_JOB_TYPEHASH() external view returns (bytes32);
+
+    /// @notice EIP-712 type hash of a {Withdrawal}:
+    /// `Withdrawal(address account,address token,address to,uint256 fee,uint256 nonce,uint256 deadline)`.
+    function WITHDRAWAL_TYPEHASH() external view returns (bytes32);
+
+    /// @notice The ERC-3009 nonce that binds a payer's authorisation to these terms: keccak256(abi.encode(terms, salt)).
+    function authorizationNonce(Terms calldata terms, bytes32 salt) external pure returns (bytes32);
+
+    /// @notice How long before `deliverBy` promotion ends, in seconds.
+    function PROMOTION_NOTICE() external view returns (uint32);
 
     /// @notice Seconds an arbiter has to rule.
     function RULING_PERIOD() external view returns (uint32);

@@ -17,11 +17,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "oracle" / "chain" / "abi"
 SOLC = "0.8.37"
-CONTRACTS = ("JobEscrow", "OracleRegistry", "ResultNFT")
+CONTRACTS = {
+    "JobEscrow": "contracts/JobEscrow.sol",
+    "OracleRegistry": "contracts/OracleRegistry.sol",
+    "ResultNFT": "contracts/ResultNFT.sol",
+    "ArbitrationBridge": "contracts/arbitration/ArbitrationBridge.sol",
+    "PanelArbitrator": "contracts/arbitration/PanelArbitrator.sol",
+}
 SETTINGS = {
     "evmVersion": "cancun",
     "viaIR": True,
-    "optimizer": {"enabled": True, "runs": 100_000},
+    "optimizer": {"enabled": True, "runs": 3_000},
     "remappings": ["@openzeppelin/=node_modules/@openzeppelin/"],
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
 }
@@ -50,8 +56,8 @@ def build() -> dict[str, str]:
     standard_input = compiler_input()
     output = solcx.compile_standard(standard_input, solc_version=SOLC, base_path=str(ROOT), allow_paths=str(ROOT))
     files = {}
-    for name in CONTRACTS:
-        compiled = output["contracts"][f"contracts/{name}.sol"][name]
+    for name, path in CONTRACTS.items():
+        compiled = output["contracts"][path][name]
         artifact = {
             "contractName": name,
             "compiler": {"version": SOLC, "evmVersion": SETTINGS["evmVersion"], **SETTINGS["optimizer"]},

@@ -9,19 +9,16 @@ import {IJobEscrow} from "../../interfaces/IJobEscrow.sol";
 library JobSlots {
     type Slot is bytes32;
 
-    uint256 private constant _STATE_SHIFT = 32;
-    uint256 private constant _TIER_SHIFT = 36;
-    uint256 private constant _NIBBLE = 0x0f;
-
     function pack(
         bytes27 termsHash_,
         IJobEscrow.State state_,
         IJobEscrow.Tier tier_,
         uint256 deadline_
-    ) internal pure returns (Slot) {
+    ) internal pure returns (Slot slot) {
         // Bounded: state has 16 values, tier 7, and every deadline is checked against uint32 at creation.
-        uint256 low = (uint256(tier_) << _TIER_SHIFT) | (uint256(state_) << _STATE_SHIFT) | uint32(deadline_);
-        return Slot.wrap(bytes32(termsHash_) | bytes32(low));
+        assembly ("memory-safe") {
+            slot := or(termsHash_, or(or(shl(36, tier_), shl(32, state_)), and(deadline_, 0xffffffff)))
+        }
     }
 
     /// @dev The same job in another phase.
@@ -38,16 +35,24 @@ library JobSlots {
         return bytes27(Slot.unwrap(slot));
     }
 
-    function state(Slot slot) internal pure returns (IJobEscrow.State) {
-        return IJobEscrow.State((uint256(Slot.unwrap(slot)) >> _STATE_SHIFT) & _NIBBLE);
+    function state(Slot slot) internal pure returns (IJobEscrow.State result) {
+        assembly ("memory-safe") {
+            result := and(shr(32, slot), 0x0f) // all 16 values of a nibble are states
+        }
     }
 
     function tier(Slot slot) internal pure returns (IJobEscrow.Tier) {
-        return IJobEscrow.Tier((uint256(Slot.unwrap(slot)) >> _TIER_SHIFT) & _NIBBLE);
+        return IJobEscrow.Tier((uint256(Slot.unwrap(slot)) >> 36) & 0x0f);
     }
 
-    /// @dev The hash a job's slot keeps: keccak256(abi.encode(terms)), truncated. Terms are all static, so calldata
-    /// holds that very encoding; one with dirty upper bits hashes to something else and matches no job.
+    function deadline(Slot slot) internal pure returns (uint256) {
+        return uint32(uint256(Slot.unwrap(slot)));
+    }
+
+    // Terms are all static, so calldata holds their very ABI encoding, which the functions below hash as it is. An
+    // encoding with dirty upper bits hashes to something else and matches no job: creation refuses it.
+
+    /// @dev The hash a job's slot keeps: keccak256(abi.encode(terms)), truncated.
     function hash(IJobEscrow.Terms calldata terms) internal pure returns (bytes27 result) {
         assembly ("memory-safe") {
             let copy := mload(0x40)
@@ -56,7 +61,46 @@ library JobSlots {
         }
     }
 
-    function deadline(Slot slot) internal pure returns (uint256) {
-        return uint32(uint256(Slot.unwrap(slot)));
+    /// @dev {hash} of the terms with another oracle (word 2).
+    function hashWithOracle(IJobEscrow.Terms calldata terms, address oracle) internal pure returns (bytes27) {
+        return _hashWith(terms, 64, uint160(oracle));
+    }
+
+    /// @dev {hash} of the terms with another budget (word 6).
+    function hashWithBudget(IJobEscrow.Terms calldata terms, uint96 budget) internal pure returns (bytes27) {
+        return _hashWith(terms, 192, budget);
+    }
+
+    /// @dev EIP-712 hashStruct: keccak256(typeHash ‖ abi.encode(terms)).
+    function structHash(IJobEscrow.Terms calldata terms, bytes32 typeHash) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let copy := mload(0x40)
+            mstore(copy, typeHash)
+            calldatacopy(add(copy, 32), terms, 448)
+            result := keccak256(copy, 480)
+        }
+    }
+
+    /// @dev keccak256(abi.encode(terms, salt)).
+    function hashWithSalt(IJobEscrow.Terms calldata terms, bytes32 salt) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let copy := mload(0x40)
+            calldatacopy(copy, terms, 448)
+            mstore(add(copy, 448), salt)
+            result := keccak256(copy, 480)
+        }
+    }
+
+    function _hashWith(
+        IJobEscrow.Terms calldata terms,
+        uint256 offset,
+        uint256 word
+    ) private pure returns (bytes27 result) {
+        assembly ("memory-safe") {
+            let copy := mload(0x40)
+            calldatacopy(copy, terms, 448)
+            mstore(add(copy, offset), word)
+            result := and(keccak256(copy, 448), not(0xffffffffff))
+        }
     }
 }

@@ -2,6 +2,9 @@
 pragma solidity 0.8.37;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {IERC3009} from "../../interfaces/IERC3009.sol";
 
 /// @dev An ordinary token anyone can mint.
 contract PlainToken is ERC20 {
@@ -109,4 +112,47 @@ contract FreezingToken is ERC20 {
     function transfer(address to, uint256 amount) public override returns (bool) {
         return frozen ? false : super.transfer(to, amount);
     }
+}
+
+/// @dev Takes ERC-2612 permits and ERC-3009 authorisations, as USDC does.
+contract SignedToken is ERC20Permit, IERC3009 {
+    bytes32 private constant _TYPEHASH = keccak256(
+        "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+    );
+    mapping(address => mapping(bytes32 => bool)) public authorizationState;
+
+    constructor() ERC20("Signed", "SGN") ERC20Permit("Signed") {}
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        require(to == msg.sender, "caller must be the payee");
+        require(block.timestamp > validAfter && block.timestamp < validBefore, "authorization is not valid now");
+        require(!authorizationState[from][nonce], "authorization is used");
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(abi.encode(_TYPEHASH, from, to, value, validAfter, validBefore, nonce))
+        );
+        require(ECDSA.recover(digest, v, r, s) == from, "invalid signature");
+        authorizationState[from][nonce] = true;
+        _transfer(from, to, value);
+    }
+}
+
+/// @dev Answers every call with success and moves nothing: a permit or an authorisation that fails in silence.
+contract PhantomToken {
+    mapping(address => uint256) public balanceOf;
+
+    fallback() external {}
 }

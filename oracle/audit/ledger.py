@@ -98,6 +98,9 @@ def _sum_credits(ledger: Ledger, events: Iterable[Event]) -> None:
         if event.name == "Withdrawn" and event.args["token"] == NATIVE:
             owed[event.args["account"]] -= event.args["amount"]
             ledger.withdrawn += event.args["amount"]
+        if event.name == "RelayerCredited" and event.args["token"] == NATIVE:
+            owed[event.args["account"]] -= event.args["fee"]
+            owed[event.args["relayer"]] += event.args["fee"]
     ledger.credits = {account: amount for account, amount in owed.items() if amount}
 
 

@@ -7,20 +7,23 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+CONTRACTS = ("JobEscrow", "OracleRegistry", "ResultNFT")
+ARBITRATION = ("ArbitrationBridge", "PanelArbitrator")
+
 
 @cache
 def artifact(name: str) -> dict[str, Any]:
-    """ABI, creation bytecode and compiler settings of ``JobEscrow``, ``OracleRegistry`` or ``ResultNFT``."""
+    """ABI, creation bytecode and compiler settings of one of :data:`CONTRACTS` or :data:`ARBITRATION`."""
     return json.loads(resources.files("oracle.chain").joinpath(f"abi/{name}.json").read_text())
 
 
 @cache
 def errors_by_selector() -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """Custom errors of all three contracts: 4-byte selector as 0x-hex to (name, [(argument, type)])."""
+    """Custom errors of all shipped contracts: 4-byte selector as 0x-hex to (name, [(argument, type)])."""
     from eth_utils import keccak
 
     table = {}
-    for contract in ("JobEscrow", "OracleRegistry", "ResultNFT"):
+    for contract in CONTRACTS + ARBITRATION:
         for entry in artifact(contract)["abi"]:
             if entry["type"] == "error":
                 inputs = [(argument["name"], argument["type"]) for argument in entry["inputs"]]

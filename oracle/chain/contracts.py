@@ -64,6 +64,11 @@ class JobEscrow(_Wrapper):
         """Oracle gives up an accepted job in time."""
         return self._call("fail", "fail", job_id, terms.to_abi(), reason_bytes(reason))
 
+    def promote(self, job_id: int, terms: Terms, extra: int = 0, evidence: bytes = bytes(32)) -> Call:
+        """Requester approves hardware, adding ``extra`` to the budget (its token must be approved for the escrow)."""
+        value = extra if terms.token == NATIVE else 0
+        return self._call("promote", "promote", job_id, terms.to_abi(), extra, evidence, value=value)
+
     def report(self, updates: list[tuple[int, State, bytes]]) -> Call:
         """Progress of jobs: (job id, state, 32-byte evidence)."""
         ids, states, evidence = zip(*updates, strict=True)

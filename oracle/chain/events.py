@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from oracle.chain.artifacts import artifact
+from oracle.chain.artifacts import CONTRACTS, artifact
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _decoders() -> dict[bytes, Any]:
 
     offline = Web3()
     decoders = {}
-    for name in ("JobEscrow", "OracleRegistry", "ResultNFT"):
+    for name in CONTRACTS:
         contract = offline.eth.contract(abi=artifact(name)["abi"])
         for entry in artifact(name)["abi"]:
             if entry["type"] == "event":

@@ -9,7 +9,7 @@ from oracle.chain.client import ChainClient
 from oracle.chain.contracts import reason_text
 from oracle.chain.events import Event
 from oracle.jobs.errors import InputError
-from oracle.jobs.states import TERMINAL, State, Tier
+from oracle.jobs.states import TAKEN, TERMINAL, State, Tier
 from oracle.jobs.terms import Terms
 
 
@@ -28,7 +28,8 @@ class Step:
 class JobHistory:
     """Everything the chain says about one job.
 
-    ``terms`` are current: an open job's name its oracle once accepted. ``to_oracle``, ``to_validator`` and
+    ``terms`` are current: an open job's name its oracle once accepted, a promoted job's the new
+    budget. ``to_oracle``, ``to_validator`` and
     ``to_payer`` are credits in the job's token; ``slashed`` is the bond credited to the payer, in wei.
     """
 
@@ -101,12 +102,18 @@ def _state_changed(job: JobHistory, event: Event) -> None:
         job.terms = job.terms.taken_by(actor)
     if state in TERMINAL:
         job.to_payer = job.terms.budget
-    if state == State.EXPIRED and job.state == State.ACCEPTED:
+    if state == State.EXPIRED and job.state in TAKEN:
         job.slashed = job.terms.bond
     if state in (State.REJECTED, State.FAILED):
         job.reason = reason_text(evidence)
     job.state = state
     _step(job, event, state, actor, job.reason if job.reason else "")
+
+
+def _promoted(job: JobHistory, event: Event) -> None:
+    job.terms = job.terms.promoted_to(event.args["budget"])
+    job.state = State.APPROVED
+    _step(job, event, State.APPROVED, event.args["requester"], f"budget {job.terms.budget}")
 
 
 def _delivered(job: JobHistory, event: Event) -> None:
@@ -141,6 +148,7 @@ def _step(job: JobHistory, event: Event, state: State, actor: str, note: str = "
 
 _APPLY = {
     "JobStateChanged": _state_changed,
+    "JobPromoted": _promoted,
     "JobDelivered": _delivered,
     "JobValidated": _validated,
     "JobSettled": _settled,

@@ -32,7 +32,9 @@ class State(IntEnum):
 
 
 TERMINAL = frozenset({State.SETTLED, State.REJECTED, State.EXPIRED, State.FAILED, State.CANCELLED})
-ON_CHAIN = TERMINAL | {State.CREATED, State.ACCEPTED, State.COMPLETED, State.DISPUTED}
+TAKEN = frozenset({State.ACCEPTED, State.APPROVED})
+"""An oracle has taken the job and not delivered it; Approved if the requester has promoted it."""
+ON_CHAIN = TERMINAL | TAKEN | {State.CREATED, State.COMPLETED, State.DISPUTED}
 
 
 class Tier(IntEnum):

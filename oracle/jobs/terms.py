@@ -104,6 +104,10 @@ class Terms:
         """These terms once ``oracle`` has accepted them; the contract fills in an open job's oracle."""
         return replace(self, oracle=oracle)
 
+    def promoted_to(self, budget: int) -> Terms:
+        """These terms once the requester has promoted the job to ``budget``, in the token's smallest unit."""
+        return replace(self, budget=budget)
+
     @property
     def is_open(self) -> bool:
         """Whether any oracle may accept."""

@@ -36,7 +36,7 @@ from oracle.jobs.errors import (
     SealError,
 )
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
-from oracle.jobs.states import TERMINAL, State
+from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
@@ -201,7 +201,7 @@ class Pipeline:
         state = self._t.chain.escrow.state_of(job.job_id)
         if state == State.CREATED and job.terms.oracle == self._oracle:
             self._send(job, "reject", self._t.chain.escrow.reject(job.job_id, job.terms, job.reason))
-        elif state == State.ACCEPTED and job.terms.oracle == self._oracle:
+        elif state in TAKEN and job.terms.oracle == self._oracle:
             self._send(job, "fail", self._t.chain.escrow.fail(job.job_id, job.terms, job.reason))
         return self._t.journal.advance(job, Step.CLOSED, note=job.reason)
 
@@ -287,7 +287,9 @@ class Pipeline:
         """The contract refused: the job is not where the journal thinks. The chain says where it is."""
         history = fetch_job(self._t.chain, job.job_id, first_block=job.block)
         ours = history.terms.oracle == self._oracle
-        if job.step == Step.CHECKED and history.state == State.ACCEPTED and ours:
+        if err.name == "TermsMismatch" and ours and history.state == State.APPROVED and history.terms != job.terms:
+            return self._t.journal.advance(job, job.step, note="promoted by the requester", terms=history.terms)
+        if job.step == Step.CHECKED and history.state in TAKEN and ours:
             return self._t.journal.advance(job, Step.ACCEPTED, note=str(err), terms=history.terms)
         if job.step == Step.SEALED and history.state in (State.COMPLETED, State.DISPUTED):
             return self._t.journal.advance(job, Step.DELIVERED, note=str(err))

@@ -178,7 +178,9 @@ def test_create_job__a_year_and_a_day_ahead__is_the_furthest(world):
     too_far = replace(furthest, deliver_by=second + 1 + 366 * DAY + 1)
 
     assert at(second, world.escrow.createJob, furthest.to_abi(), sender=world.requester, value=BUDGET) is None
-    assert at(second + 1, world.escrow.createJob, too_far.to_abi(), sender=world.requester, value=BUDGET) == "InvalidTerms"
+    assert (
+        at(second + 1, world.escrow.createJob, too_far.to_abi(), sender=world.requester, value=BUDGET) == "InvalidTerms"
+    )
 
 
 def test_deliver__at_the_longest_period_on_the_last_day__keeps_its_deadline_whole(world):

@@ -36,9 +36,7 @@ def disputed(world, by: str, *, rejected: bool, **changes):
 def test_rule__any_share__splits_to_the_last_unit(world, share, by, rejected, budget, charge, bond):
     """Amounts to the edge of their type; the token carries the budget, so that the bonds stand apart."""
     world.token.mint(world.requester, 2**97, {"from": world.funder})
-    terms = world.terms(
-        judged=rejected, arbitrated=True, token=world.token.address, budget=budget, bond=bond
-    )
+    terms = world.terms(judged=rejected, arbitrated=True, token=world.token.address, budget=budget, bond=bond)
     job, terms = world.accepted(terms)
     world.escrow.deliver(job, terms.to_abi(), charge, b"\x11" * 32, {"from": world.oracle})
     if rejected:

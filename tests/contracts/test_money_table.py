@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from brownie import web3
-from world import BOND, BUDGET, CHARGE, FEE, REPORT, RESULT, RULING, pass_time
+from world import BOND, BUDGET, CHARGE, EXTRA, FEE, REPORT, RESULT, RULING, pass_time
 
 from oracle.jobs.states import State, Tier
 from oracle.jobs.terms import ZERO_ADDRESS
@@ -57,6 +57,37 @@ def expire_accepted(w, t):
     pass_time(terms.deliver_by + 1)
     w.escrow.claimRefund(job, terms.to_abi(), {"from": w.stranger})
     return job
+
+
+def promoted(then):
+    """What ``then`` does to an accepted job, after its promotion."""
+
+    def play(w, t):
+        job, terms = w.promoted(t(promotable=True, judged=then is deliver_attested_now))
+        then(w, job, terms)
+        return job
+
+    return play
+
+
+def fail_now(w, job, terms):
+    w.escrow.fail(job, terms.to_abi(), b"broken".ljust(32, b"\0"), {"from": w.oracle})
+
+
+def expire_now(w, job, terms):
+    pass_time(terms.deliver_by + 1)
+    w.escrow.claimRefund(job, terms.to_abi(), {"from": w.stranger})
+
+
+def deliver_now(w, job, terms):
+    w.escrow.deliver(job, terms.to_abi(), CHARGE, RESULT, {"from": w.oracle})
+
+
+def deliver_attested_now(w, job, terms):
+    signed = w.attestation(job, terms, method=1)
+    w.escrow.deliverAttested(
+        job, terms.to_abi(), terms.budget - terms.validator_fee, RESULT, signed, {"from": w.oracle}
+    )
 
 
 def deliver_at_once(w, t):
@@ -184,6 +215,18 @@ ROWS = (
     Row("created_refund", expire, State.EXPIRED, BUDGET),
     Row("accepted_fail", fail, State.FAILED, BUDGET),
     Row("accepted_refund", expire_accepted, State.EXPIRED, BUDGET, slashed=BOND),
+    Row("promoted_fail", promoted(fail_now), State.FAILED, BUDGET + EXTRA),
+    Row("promoted_refund", promoted(expire_now), State.EXPIRED, BUDGET + EXTRA, slashed=BOND),
+    Row("promoted_delivered", promoted(deliver_now), State.SETTLED, BUDGET + EXTRA - CHARGE, CHARGE),
+    Row(
+        "promoted_delivered_attested_in_full",
+        promoted(deliver_attested_now),
+        State.SETTLED,
+        0,
+        BUDGET + EXTRA - FEE,
+        FEE,
+        tier=Tier.REPLAYED,
+    ),
     Row("delivered_at_once", deliver_at_once, State.SETTLED, **PAID),
     Row("delivered_unaccepted", deliver_unaccepted, State.SETTLED, **PAID),
     Row("delivered_open", deliver_open, State.SETTLED, **PAID),
@@ -239,6 +282,8 @@ def in_variant(row: Row, changes: dict) -> Row | None:
         if row.play is deliver_open:  # an open job has a bond
             return None
         return replace(row, slashed=0, disputer=())
+    if changes.get("validator_fee") == 0 and row.name == "promoted_delivered_attested_in_full":
+        return replace(row, oracle=row.oracle + row.validator, validator=0)
     if changes.get("validator_fee") == 0:
         return replace(row, payer=row.payer + row.validator, validator=0) if row.validator else None
     return row
@@ -256,8 +301,8 @@ CASES = {
 def test_money_table__row__pays_exactly(world, row, in_token, changes):
     token = world.token.address if in_token else ZERO_ADDRESS
 
-    def terms(**options):
-        world.last = world.terms(token=token, **options, **changes)
+    def terms(*, promotable: bool = False, **options):
+        world.last = (world.promotable if promotable else world.terms)(token=token, **options, **changes)
         return world.last
 
     staked, locked = world.stake()
@@ -276,7 +321,7 @@ def test_money_table__row__pays_exactly(world, row, in_token, changes):
         for asset_address in {ZERO_ADDRESS, token}:
             found = world.credit(getattr(world, who), asset_address)
             assert found == amounts.get(asset_address, 0), f"{who} in {asset_address}"
-    assert row.payer + row.oracle + row.validator == BUDGET
+    assert row.payer + row.oracle + row.validator == BUDGET + (EXTRA if row.name.startswith("promoted") else 0)
     assert world.stake() == (staked - row.slashed, locked)
     assert web3.eth.get_balance(world.registry.address) == sum(
         world.stake(oracle)[0] for oracle in (world.oracle, world.other_oracle)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 from brownie import web3
-from world import CHARGE, EVIDENCE, RESULT, World, at, pass_time, refusal
+from world import CHARGE, EVIDENCE, EXTRA, PROMOTION_NOTICE, RESULT, World, at, pass_time, refusal
 
-from oracle.jobs.states import State
+from oracle.jobs.states import TAKEN, State
 from oracle.jobs.terms import ZERO_ADDRESS
 
 ACTORS = ("requester", "oracle", "arbiter", "validator", "stranger", "other_oracle")
 REASON = b"why".ljust(32, b"\0")
-SLOTS_POSITION = 3  # of the mapping of jobs' slots among the contract's variables
+SLOTS_POSITION = 5  # of the mapping of jobs' slots among the contract's variables
 MINED = ("requester", "stranger")  # whose refused calls are also mined, to see that they change nothing
 
 
@@ -73,6 +73,30 @@ def disputed_rejection(world: World):
     return job, terms
 
 
+def promoted(*, late: bool = False, soon: bool = False):
+    """A promoted job; ``soon`` before its deadline, or ``late`` after it."""
+
+    def build(world: World):
+        job, terms = world.promoted(world.promotable(judged=True, arbitrated=True))
+        if late or soon:
+            pass_time(world.escrow.deadlineOf(job) + (1 if late else -10))
+        return job, terms
+
+    return build
+
+
+def promotable(*, soon: bool = False):
+    """An accepted job with time to promote it, or without any more."""
+
+    def build(world: World):
+        job, terms = world.accepted(world.promotable(judged=True, arbitrated=True))
+        if soon:
+            pass_time(world.escrow.deadlineOf(job) - PROMOTION_NOTICE + 1)
+        return job, terms
+
+    return build
+
+
 def attested(world: World):
     job, terms = world.accepted(world.terms(judged=True))
     signed = world.attestation(job, terms)
@@ -95,6 +119,7 @@ def ruled(world: World):
 
 ANYONE = frozenset(ACTORS)
 ORACLE, REQUESTER, ARBITER = frozenset({"oracle"}), frozenset({"requester"}), frozenset({"arbiter"})
+SERVED = frozenset({"requester", "oracle", "validator"})
 # Attested deliveries are the oracle's, verdicts anybody's: what counts is the validator's signature.
 SITUATIONS = (
     Situation("none", None, {}),
@@ -125,8 +150,33 @@ SITUATIONS = (
         reach("accepted", judged=True, arbitrated=True),
         {"fail": ORACLE, "deliver": ORACLE, "deliverAttested": ORACLE, "report": ANYONE},
     ),
+    Situation(
+        "accepted_promotable",
+        promotable(),
+        {"fail": ORACLE, "deliver": ORACLE, "deliverAttested": ORACLE, "report": ANYONE, "promote": REQUESTER},
+    ),
+    Situation(
+        "accepted_promotable_no_more",
+        promotable(soon=True),
+        {"fail": ORACLE, "deliver": ORACLE, "deliverAttested": ORACLE, "report": ANYONE},
+    ),
+    Situation(
+        "promoted",
+        promoted(),
+        {"fail": ORACLE, "deliver": ORACLE, "deliverAttested": ORACLE, "report": ANYONE},
+    ),
+    Situation(
+        "promoted_soon_over",
+        promoted(soon=True),
+        {"fail": ORACLE, "deliver": ORACLE, "deliverAttested": ORACLE, "report": ANYONE},
+    ),
+    Situation("promoted_late", promoted(late=True), {"claimRefund": ANYONE, "report": ANYONE}),
     Situation("accepted_open", reach("accepted", open=True), {"fail": ORACLE, "deliver": ORACLE, "report": ANYONE}),
-    Situation("created_open_late", reach("create", late=True, open=True), {"cancel": REQUESTER, "claimRefund": ANYONE, "report": ANYONE}),
+    Situation(
+        "created_open_late",
+        reach("create", late=True, open=True),
+        {"cancel": REQUESTER, "claimRefund": ANYONE, "report": ANYONE},
+    ),
     Situation("accepted_late", reach("accepted", late=True, judged=True), {"claimRefund": ANYONE, "report": ANYONE}),
     Situation(
         "completed",
@@ -147,9 +197,13 @@ SITUATIONS = (
     ),
     Situation("completed_unjudged", reach("delivered", arbitrated=True), {"dispute": REQUESTER | ORACLE}),
     Situation("completed_unjudged_late", reach("delivered", late=True, arbitrated=True), {"settle": ANYONE}),
-    Situation("disputed_after_rejection", disputed_rejection, {"rule": ARBITER}),
-    Situation("disputed", reach("disputed", judged=True, arbitrated=True), {"rule": ARBITER}),
-    Situation("disputed_late", reach("disputed", late=True, judged=True, arbitrated=True), {"settle": ANYONE}),
+    Situation("disputed_after_rejection", disputed_rejection, {"rule": ARBITER, "submitEvidence": SERVED}),
+    Situation("disputed", reach("disputed", judged=True, arbitrated=True), {"rule": ARBITER, "submitEvidence": SERVED}),
+    Situation(
+        "disputed_late",
+        reach("disputed", late=True, judged=True, arbitrated=True),
+        {"settle": ANYONE, "submitEvidence": SERVED},
+    ),
     Situation("settled", ended("deliver"), {}),
     Situation("settled_attested", attested, {}),
     Situation("settled_unchallenged", unchallenged, {}),
@@ -174,20 +228,24 @@ CALLS = [
     "rule",
     "settle",
     "report",
+    "promote",
+    "submitEvidence",
 ]
 STATES = {
     "cancel": {State.CREATED},
     "accept": {State.CREATED},
     "reject": {State.CREATED},
-    "fail": {State.ACCEPTED},
-    "claimRefund": {State.CREATED, State.ACCEPTED},
-    "deliver": {State.CREATED, State.ACCEPTED},
-    "deliverAttested": {State.CREATED, State.ACCEPTED},
+    "fail": TAKEN,
+    "claimRefund": TAKEN | {State.CREATED},
+    "deliver": TAKEN | {State.CREATED},
+    "deliverAttested": TAKEN | {State.CREATED},
+    "promote": {State.ACCEPTED},
+    "submitEvidence": {State.DISPUTED},
     "validate": {State.COMPLETED},
     "dispute": {State.COMPLETED},
     "rule": {State.DISPUTED},
     "settle": {State.COMPLETED, State.DISPUTED},
-    "report": {State.CREATED, State.ACCEPTED},
+    "report": TAKEN | {State.CREATED},
 }
 PARTIES = {
     "cancel": REQUESTER,
@@ -198,6 +256,8 @@ PARTIES = {
     "deliverAttested": ORACLE,
     "dispute": REQUESTER | ORACLE,
     "rule": ARBITER,
+    "promote": REQUESTER,
+    "submitEvidence": SERVED,
 }
 IN_TIME = {"accept", "fail", "deliver", "deliverAttested", "validate", "dispute", "rule"}
 AFTERWARDS = {"claimRefund", "settle"}
@@ -217,6 +277,9 @@ def reasons(world: World, call: str, actor: str, job: int, terms) -> set[str]:
         found |= {"InsufficientStake"}  # only the registered oracles can lock its bond
     elif actor not in PARTIES.get(call, ANYONE) or (terms.is_open and PARTIES.get(call) == ORACLE):
         found.add("NotAllowed")
+    notice_from = world.escrow.deadlineOf(job) - PROMOTION_NOTICE
+    if call == "promote" and notice_from < web3.eth.get_block("latest")["timestamp"]:
+        found.add("TooLate")
     if call == "dispute" and terms.arbiter == ZERO_ADDRESS:
         found.add("InvalidTerms")
     if call in ("validate", "deliverAttested") and terms.validator == ZERO_ADDRESS:
@@ -238,8 +301,10 @@ def arguments(world: World, call: str, job: int, terms) -> tuple[tuple, int]:
         "validate": (world.attestation(job, terms),),
         "dispute": (EVIDENCE,),
         "rule": (5_000,),
+        "promote": (EXTRA, EVIDENCE),
+        "submitEvidence": (EVIDENCE,),
     }.get(call, ())
-    return (job, terms.to_abi(), *extra), terms.bond if call == "dispute" else 0
+    return (job, terms.to_abi(), *extra), {"dispute": terms.bond, "promote": EXTRA}.get(call, 0)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda s: s.name)

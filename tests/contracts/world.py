@@ -21,6 +21,8 @@ RESULT, REPORT, EVIDENCE = b"\x11" * 32, b"\x22" * 32, b"\x33" * 32
 ACCEPT_SECONDS, DELIVER_SECONDS, CHALLENGE = 1_000, 2_000, 500
 RULING = 14 * 24 * 3600
 STATISTICAL = 0
+EXTRA = 30_007
+PROMOTION_NOTICE = 3_600
 VALIDATOR_KEY = Account.from_key("0x" + "5a" * 32)
 _numbers = itertools.count(1)
 
@@ -77,6 +79,17 @@ class World:
         self.escrow.accept(job, terms.to_abi(), {"from": self.oracle})
         return job, terms.taken_by(self.oracle.address)
 
+    def promotable(self, **options) -> Terms:
+        """Terms with time enough to promote the job."""
+        return self.terms(**{"deliver_by": now() + 4 * PROMOTION_NOTICE, **options})
+
+    def promoted(self, terms: Terms, extra: int = EXTRA) -> tuple[int, Terms]:
+        """A job that its requester has promoted, and its terms from then on."""
+        job, terms = self.accepted(terms)
+        value = extra if terms.token == ZERO_ADDRESS else 0
+        self.escrow.promote(job, terms.to_abi(), extra, EVIDENCE, {"from": self.requester, "value": value})
+        return job, terms.promoted_to(terms.budget + extra)
+
     def delivered(self, terms: Terms) -> tuple[int, Terms]:
         """A job that is delivered; Completed if its terms have a challenge period."""
         job, terms = self.accepted(terms)
@@ -108,16 +121,19 @@ class World:
             "distance": 12_345,
             "report": REPORT,
         }
-        domain = {
-            "name": "Qscrow",
-            "version": "1",
-            "chainId": changes.pop("chain_id", web3.eth.chain_id),
-            "verifyingContract": changes.pop("contract", self.escrow.address),
-        }
+        domain = self.domain(
+            chainId=changes.pop("chain_id", web3.eth.chain_id),
+            verifyingContract=changes.pop("contract", self.escrow.address),
+        )
         key = changes.pop("signer", self.validator)
         message.update(changes)
         signed = key.sign_message(encode_typed_data(full_message=typed_attestation(domain, message)))
         return (accepted, method, 12_345, REPORT, bytes(signed.signature))
+
+    def domain(self, **changes) -> dict:
+        """The escrow's EIP-712 domain."""
+        fixed = {"name": "Qscrow", "version": "1", "chainId": web3.eth.chain_id}
+        return {**fixed, "verifyingContract": self.escrow.address, **changes}
 
     # ------------------------------------------------------------------------------------------- looking
 
@@ -152,14 +168,27 @@ class World:
 def typed_attestation(domain: dict, message: dict) -> dict:
     """EIP-712 typed data of an attestation, as the interface documents it."""
     fields = "jobId:uint256 termsHash:bytes32 result:bytes32 accepted:bool method:uint8 distance:uint32 report:bytes32"
-    names = ("name:string version:string chainId:uint256 verifyingContract:address", fields)
-    types = [[dict(zip(("name", "type"), part.split(":"), strict=True)) for part in text.split()] for text in names]
+    return typed_data(domain, message, "Attestation", Attestation=fields)
+
+
+def typed_data(domain: dict, message: dict, primary: str, **types: str) -> dict:
+    """EIP-712 typed data; each type is given as ``name:type`` words in order."""
+    known = {"EIP712Domain": "name:string version:string chainId:uint256 verifyingContract:address", **types}
     return {
-        "types": {"EIP712Domain": types[0], "Attestation": types[1]},
-        "primaryType": "Attestation",
+        "types": {
+            name: [dict(zip(("name", "type"), part.split(":"), strict=True)) for part in text.split()]
+            for name, text in known.items()
+        },
+        "primaryType": primary,
         "domain": domain,
         "message": message,
     }
+
+
+def signature(key, domain: dict, message: dict, primary: str, **types: str) -> bytes:
+    """65 bytes by ``key`` over typed data made here, from the documentation."""
+    signed = key.sign_message(encode_typed_data(full_message=typed_data(domain, message, primary, **types)))
+    return bytes(signed.signature)
 
 
 def refusal(function, *args, sender, value: int = 0) -> str:
@@ -211,7 +240,12 @@ def _call(function, args, sender, value: int, block_overrides: dict | None = Non
 
 def _fields(function, args, sender, value: int):
     data = function.encode_input(*args)
-    return {"from": getattr(sender, "address", str(sender)), "to": function._address, "data": data, "value": value}.items()
+    return {
+        "from": getattr(sender, "address", str(sender)),
+        "to": function._address,
+        "data": data,
+        "value": value,
+    }.items()
 
 
 def pass_time(until: int) -> None:

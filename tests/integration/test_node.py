@@ -246,6 +246,26 @@ def test_node__cancelled_while_it_looks__closes_the_job(bench):
     assert bench.chain.registry.stake_of(bench.operator.address)[1] == 0
 
 
+@pytest.mark.parametrize("step", [Step.ACCEPTED, Step.RAN, Step.SEALED])
+def test_node__promoted_while_it_works__delivers_under_the_new_terms(bench, step):
+    job_id = bench.submit("ghz", timeouts={"accept_seconds": 3_600, "deliver_seconds": 10_800})
+    requester = Sender(bench.chain.w3, bench.requester)
+
+    def promote_at(_, reached, __):
+        if reached == step:
+            terms = fetch_job(bench.chain, job_id).terms
+            requester.send(bench.chain.escrow.promote(job_id, terms, extra=1))
+
+    with bench.node(report=promote_at) as node:
+        bench.run_until_idle(node)
+
+    history = fetch_job(bench.chain, job_id)
+    assert history.state == State.SETTLED
+    assert State.APPROVED in [past.state for past in history.steps]
+    assert bench.deliveries(job_id) == 1
+    assert build_ledger(bench.chain).balanced
+
+
 def test_node__judges_it_does_not_trust__are_refused(bench):
     arbiter = dev_accounts(5)[4].address
     changes = {"timeouts": {"challenge_seconds": 60}, "settlement": {"release_on": "challenge"}}

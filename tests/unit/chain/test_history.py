@@ -15,6 +15,7 @@ from oracle.jobs.terms import ZERO_ADDRESS, Terms
 
 RESULT = b"\x77" * 32
 CHARGE = 400_000
+EXTRA = 30_000
 FEE = 50_000
 BOND = 1_000
 METHOD = 1  # Replayed
@@ -34,6 +35,8 @@ class Story:
         self.world.send(who, Call(name, self.escrow.address, data, value))
         if name == "accept" and self.terms.is_open:
             self.terms = self.terms.taken_by(self.world.address(who))
+        if name == "promote":
+            self.terms = self.terms.promoted_to(self.terms.budget + value)
         return self
 
     def reports(self, who: str, *states: State) -> Story:
@@ -78,6 +81,11 @@ def _validated(world, accepted: bool, **changes) -> Story:
     return story.does("stranger", "validate", story.verdict(accepted))
 
 
+def _promoted(world) -> Story:
+    story = Story(world, bond=BOND).does("oracle", "accept")
+    return story.does("requester", "promote", EXTRA, b"\x66" * 32, value=EXTRA)
+
+
 def _disputed(world, who: str = "requester") -> Story:
     return delivered(judged(world)).does(who, "dispute", b"\x88" * 32, value=BOND)
 
@@ -92,6 +100,22 @@ ENDINGS: dict[str, tuple[Callable[..., Story], State, Tier]] = {
     ),
     "not accepted": (lambda w: Story(w).waits(3601).does("stranger", "claimRefund"), State.EXPIRED, Tier.UNVERIFIED),
     "accepted": (lambda w: Story(w, bond=BOND).does("oracle", "accept"), State.ACCEPTED, Tier.UNVERIFIED),
+    "promoted": (_promoted, State.APPROVED, Tier.UNVERIFIED),
+    "promoted and delivered": (
+        lambda w: _promoted(w).does("oracle", "deliver", CHARGE + EXTRA, RESULT),
+        State.SETTLED,
+        Tier.UNVERIFIED,
+    ),
+    "promoted and given up": (
+        lambda w: _promoted(w).does("oracle", "fail", b"broken".ljust(32, b"\0")),
+        State.FAILED,
+        Tier.UNVERIFIED,
+    ),
+    "promoted and not delivered": (
+        lambda w: _promoted(w).waits(7201).does("stranger", "claimRefund"),
+        State.EXPIRED,
+        Tier.UNVERIFIED,
+    ),
     "not delivered": (
         lambda w: Story(w, bond=BOND).does("oracle", "accept").waits(7201).does("stranger", "claimRefund"),
         State.EXPIRED,

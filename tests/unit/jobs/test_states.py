@@ -32,7 +32,6 @@ def test_on_chain__every_other_state__is_an_event_only():
 
     assert events_only == {
         State.SIMULATED,
-        State.APPROVED,
         State.SUBMITTED,
         State.QUEUED,
         State.RUNNING,
