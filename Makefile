@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TITLE := \# Full lock of every dependency, with hashes, for Python 3.11 to 3.13. Made from pyproject.toml by `make lock`.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit integration contracts gas artifacts check-artifacts lint venv contracts-setup lock clean
+.PHONY: help demo test unit integration contracts foundry fuzz gas artifacts check-artifacts lint venv contracts-setup lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ integration: venv ## nodes, chains and processes together
 
 contracts: venv contracts-setup ## Brownie tests of the contracts on anvil
 	$(BIN)/brownie test tests/contracts $(ARGS)
+
+foundry: contracts-setup ## Foundry: fuzzing, invariants (ARGS to forge test)
+	forge test $(ARGS)
+
+fuzz: contracts-setup ## the same, much deeper (about half an hour)
+	FOUNDRY_PROFILE=deep forge test $(ARGS)
 
 gas: venv contracts-setup ## measure the gas of every call anew and write tests/contracts/gas.json
 	QSCROW_WRITE_GAS=1 $(BIN)/brownie test tests/contracts/test_gas.py -q

@@ -21,11 +21,13 @@ PYTEST = (sys.executable, "-m", "pytest", "-p", "no:pytest-brownie", "-q")
 
 @dataclass(frozen=True)
 class Suite:
-    """A command. ``counted`` ones write ``reports/<name>.xml``; the others pass or fail as a whole."""
+    """A command. ``counted`` ones write ``reports/<name>.xml``, or print that report if ``prints_report``; the others
+    pass or fail as a whole."""
 
     name: str
     command: tuple[str, ...]
     counted: bool = True
+    prints_report: bool = False
 
 
 SUITES = (
@@ -35,6 +37,7 @@ SUITES = (
     Suite("artifacts", (sys.executable, "scripts/artifacts.py", "--check"), counted=False),
     Suite("unit", (*PYTEST, "tests/unit", "--junitxml=reports/unit.xml")),
     Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
+    Suite("foundry", ("forge", "test", "--junit"), prints_report=True),
     Suite("contracts", (str(BIN / "brownie"), "test", "tests/contracts", "--junitxml=reports/contracts.xml")),
 )
 
@@ -56,7 +59,7 @@ def main(suites: tuple[Suite, ...] = SUITES, root: Path = ROOT) -> int:
 
 def run(suite: Suite, root: Path) -> tuple[int, int]:
     """Run one suite; returns how many of its tests passed and failed."""
-    report = root / "reports" / f"{suite.name}.xml"
+    report = _report(suite, root)
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)  # an old report must not stand in for a run that died
     print(f"== {suite.name}: {' '.join(Path(part).name for part in suite.command)}", flush=True)
@@ -70,9 +73,19 @@ def run(suite: Suite, root: Path) -> tuple[int, int]:
     return good, bad
 
 
+def _report(suite: Suite, root: Path) -> Path:
+    return root / "reports" / f"{suite.name}.xml"
+
+
 def _exit_code(suite: Suite, root: Path) -> int:
     try:
-        return subprocess.run(suite.command, cwd=root, check=False).returncode
+        if not suite.prints_report:
+            return subprocess.run(suite.command, cwd=root, check=False).returncode
+        with _report(suite, root).open("wb") as out:
+            code = subprocess.run(suite.command, cwd=root, check=False, stdout=out).returncode
+        if code:
+            print(_report(suite, root).read_text(errors="replace"), flush=True)
+        return code
     except OSError as err:
         print(f"{suite.command[0]}: {err.strerror}", flush=True)
         return 127
@@ -91,7 +104,8 @@ def _counts(report: Path) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    if shutil.which("anvil") is None:
-        print("error: anvil is not on PATH; run `make test`", file=sys.stderr)
-        sys.exit(2)
+    for tool in ("anvil", "forge"):
+        if shutil.which(tool) is None:
+            print(f"error: {tool} is not on PATH; run `make test`", file=sys.stderr)
+            sys.exit(2)
     sys.exit(main())

@@ -46,6 +46,14 @@ def test_run__what_a_suite_leaves__is_counted(runner, tmp_path, report, code, co
     assert runner.run(writing(runner, report, code), tmp_path) == counts
 
 
+@pytest.mark.parametrize(("code", "counts"), [(0, (4, 0)), (1, (4, 1))])
+def test_run__report_on_standard_output__is_counted(runner, tmp_path, capsys, code, counts):
+    command = (sys.executable, "-c", f"print({GREEN!r}); raise SystemExit({code})")
+
+    assert runner.run(runner.Suite("foundry", command, prints_report=True), tmp_path) == counts
+    assert (GREEN in capsys.readouterr().out) == bool(code)  # what failed is shown
+
+
 def test_run__report_of_an_earlier_run__does_not_count(runner, tmp_path):
     runner.run(writing(runner, GREEN), tmp_path)
 
