@@ -38,6 +38,7 @@ SUITES = (
     Suite("unit", (*PYTEST, "tests/unit", "--junitxml=reports/unit.xml")),
     Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
     Suite("foundry", ("forge", "test", "--junit"), prints_report=True),
+    Suite("foundry-legacy", ("env", "FOUNDRY_PROFILE=legacy", "forge", "test", "--junit"), prints_report=True),
     Suite("contracts", (str(BIN / "brownie"), "test", "tests/contracts", "--junitxml=reports/contracts.xml")),
 )
 

@@ -15,9 +15,11 @@ library JobSlots {
         IJobEscrow.Tier tier_,
         uint256 deadline_
     ) internal pure returns (Slot slot) {
-        // Bounded: state has 16 values, tier 7, and every deadline is checked against uint32 at creation.
+        // Bounded: state has 16 values, tier 7, and every deadline is checked against uint32 at creation. Short values
+        // may have dirty bits in assembly, so each is masked.
         assembly ("memory-safe") {
-            slot := or(termsHash_, or(or(shl(36, tier_), shl(32, state_)), and(deadline_, 0xffffffff)))
+            let low := or(and(deadline_, 0xffffffff), or(shl(32, and(state_, 0x0f)), shl(36, and(tier_, 0x0f))))
+            slot := or(and(termsHash_, not(0xffffffffff)), low)
         }
     }
 

@@ -238,30 +238,19 @@ contract Handler is World {
     function deliverBatch(uint256 seed, uint256 fault) external {
         IJobEscrow.BatchedDelivery[] memory batch = new IJobEscrow.BatchedDelivery[](seed % 4);
         bool[] memory takes = new bool[](batch.length);
-        address caller = vm.addr(ORACLE);
         bool good = true;
-        uint256 made = 0;
-        uint256 free = _free(caller);
+        uint256 free = _free(vm.addr(ORACLE));
         for (uint256 i = 0; i < batch.length; ++i) {
-            (uint256 id, IJobEscrow.Terms memory terms, bool same) = _pick(seed >> (8 * i), i == 1 ? fault : 15, CREATED | TAKEN);
-            batch[i].jobId = id;
-            batch[i].terms = terms;
-            (batch[i].charge, batch[i].result) = _bill(terms, seed >> (8 * i + 9));
-            batch[i].attested = (seed >> (100 + i)) & 1 == 1;
             bool valid;
-            (batch[i].attestation, valid) = _verdict(id, terms, batch[i].result, seed >> (8 * i + 17));
-            takes[i] = same && _isDeliverable(id) && _inTime(id) && !_isAmong(id, batch, takes, i);
+            (takes[i], valid) = _entry(batch[i], seed >> (8 * i), i == 1 ? fault : 15);
+            takes[i] = takes[i] && !_isAmong(batch, takes, i);
             if (!takes[i]) continue;
-            ++made;
-            good = good && _canDeliver(id, caller, batch[i].charge, batch[i].result);
-            if (batch[i].attested) {
-                good = good && valid && batch[i].attestation.accepted;
-            } else if (_in(id, IJobEscrow.State.Created) && terms.challengePeriod != 0) {
-                good = good && free >= terms.bond;
-                free -= free >= terms.bond ? terms.bond : 0;
-            }
+            good = good && valid;
+            uint256 bond = _bondOf(batch[i]);
+            good = good && free >= bond;
+            free -= free >= bond ? bond : 0;
         }
-        if (!_call(caller, 0, abi.encodeCall(escrow.deliverBatch, (batch)), good)) return;
+        if (!_call(vm.addr(ORACLE), 0, abi.encodeCall(escrow.deliverBatch, (batch)), good)) return;
         inBatch = true;
         for (uint256 i = 0; i < batch.length; ++i) {
             if (!takes[i]) continue;
@@ -274,10 +263,30 @@ contract Handler is World {
         }
     }
 
+    /// @dev Fills in an entry. `takes`: it is not to be skipped; `good`: it would succeed, if there is stake enough.
+    function _entry(
+        IJobEscrow.BatchedDelivery memory entry,
+        uint256 seed,
+        uint256 fault
+    ) private view returns (bool takes, bool good) {
+        (entry.jobId, entry.terms, takes) = _pick(seed, fault, CREATED | TAKEN);
+        (entry.charge, entry.result) = _bill(entry.terms, seed >> 9);
+        entry.attested = (seed >> 100) & 1 == 1;
+        (entry.attestation, good) = _verdict(entry.jobId, entry.terms, entry.result, seed >> 17);
+        good = !entry.attested || (good && entry.attestation.accepted);
+        takes = takes && _isDeliverable(entry.jobId) && _inTime(entry.jobId);
+        good = good && _canDeliver(entry.jobId, vm.addr(ORACLE), entry.charge, entry.result);
+    }
+
+    /// @dev What the delivery will lock.
+    function _bondOf(IJobEscrow.BatchedDelivery memory entry) private view returns (uint256) {
+        bool locks = !entry.attested && _in(entry.jobId, IJobEscrow.State.Created) && entry.terms.challengePeriod != 0;
+        return locks ? entry.terms.bond : 0;
+    }
+
     function validate(uint256 seed, uint256 fault) external {
         (uint256 id, IJobEscrow.Terms memory terms, bool same) = _pick(seed, fault, COMPLETED);
-        bytes32 result = id <= jobs.length ? _job(id).result : bytes32(0);
-        (IJobEscrow.Attestation memory verdict, bool valid) = _verdict(id, terms, result, seed >> 17);
+        (IJobEscrow.Attestation memory verdict, bool valid) = _verdict(id, terms, _resultOf(id), seed >> 17);
         bool good = same && _canJudge(id) && valid;
         if (!_call(_actor(seed >> 3), 0, abi.encodeCall(escrow.validate, (id, terms, verdict)), good)) return;
         _judged(id, verdict);
@@ -288,11 +297,9 @@ contract Handler is World {
         bool good = true;
         bool[] memory takes = new bool[](2);
         for (uint256 i = 0; i < 2; ++i) {
-            (uint256 id, IJobEscrow.Terms memory terms, bool same) = _pick(seed >> (8 * i), i == 1 ? fault : 15, COMPLETED);
-            bytes32 result = id <= jobs.length ? _job(id).result : bytes32(0);
-            (IJobEscrow.Attestation memory verdict, bool valid) = _verdict(id, terms, result, seed >> (8 * i + 17));
-            batch[i] = IJobEscrow.BatchedVerdict(id, terms, verdict);
-            takes[i] = same && _canJudge(id) && !(i == 1 && takes[0] && batch[0].jobId == id);
+            bool valid;
+            (takes[i], valid) = _judgement(batch[i], seed >> (8 * i), i == 1 ? fault : 15);
+            if (i == 1 && takes[0] && batch[0].jobId == batch[1].jobId) takes[1] = false;
             if (takes[i]) good = good && valid;
         }
         if (!_call(_actor(seed >> 3), 0, abi.encodeCall(escrow.validateBatch, (batch)), good)) return;
@@ -304,6 +311,17 @@ contract Handler is World {
         for (uint256 i = 0; i < 2; ++i) {
             if (takes[i]) _look(batch[i].jobId);
         }
+    }
+
+    /// @dev Fills in a verdict. `takes`: it is not to be skipped; `good`: its signature is right.
+    function _judgement(
+        IJobEscrow.BatchedVerdict memory entry,
+        uint256 seed,
+        uint256 fault
+    ) private view returns (bool takes, bool good) {
+        (entry.jobId, entry.terms, takes) = _pick(seed, fault, COMPLETED);
+        (entry.attestation, good) = _verdict(entry.jobId, entry.terms, _resultOf(entry.jobId), seed >> 17);
+        takes = takes && _canJudge(entry.jobId);
     }
 
     function dispute(uint256 seed, uint256 fault) external {
@@ -696,14 +714,14 @@ contract Handler is World {
         return _in(id, IJobEscrow.State.Completed) && _inTime(id) && !_job(id).rejected;
     }
 
+    /// @dev Whether an entry before the given one delivers the same job.
     function _isAmong(
-        uint256 id,
         IJobEscrow.BatchedDelivery[] memory batch,
         bool[] memory takes,
-        uint256 before
+        uint256 entry
     ) private pure returns (bool) {
-        for (uint256 i = 0; i < before; ++i) {
-            if (takes[i] && batch[i].jobId == id) return true;
+        for (uint256 i = 0; i < entry; ++i) {
+            if (takes[i] && batch[i].jobId == batch[entry].jobId) return true;
         }
         return false;
     }
@@ -889,6 +907,10 @@ contract Handler is World {
 
     function _balance(address asset, address account) private view returns (uint256) {
         return asset == NATIVE ? account.balance : token.balanceOf(account);
+    }
+
+    function _resultOf(uint256 id) private view returns (bytes32) {
+        return id <= jobs.length ? _job(id).result : bytes32(0);
     }
 
     function _job(uint256 id) private view returns (Job storage) {

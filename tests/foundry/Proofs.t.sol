@@ -68,6 +68,9 @@ contract TransitionProofs {
     uint256 private constant JOB = 7;
     uint256 private constant SLOTS = 5; // position of the mapping of jobs' slots
 
+    /// @dev Deadlines are 32-bit seconds, which last until February 2106; no period is longer than 120 days.
+    uint256 private constant LAST = 2 ** 32 - 120 days;
+
     JobEscrow private escrow;
 
     function setUp() public {
@@ -138,7 +141,7 @@ contract TransitionProofs {
     }
 
     function check_dispute(Before calldata b, IJobEscrow.Terms calldata terms, bytes32 evidence) external {
-        proofVm.assume(terms.bond == 0);
+        proofVm.assume(terms.bond == 0 && b.time < LAST);
         if (!_call(b, terms, abi.encodeCall(escrow.dispute, (JOB, terms, evidence)))) return;
         assert(_from(b, IJobEscrow.State.Completed) && b.time <= b.deadline && terms.arbiter != address(0));
         assert(b.caller == terms.requester || b.caller == terms.oracle);
@@ -169,7 +172,7 @@ contract TransitionProofs {
         bytes32 result
     ) external {
         proofVm.assume(terms.bond == 0 && terms.validatorFee < terms.budget && terms.requester != address(0));
-        proofVm.assume(terms.challengePeriod <= 90 days && b.time < 2 ** 31);
+        proofVm.assume(terms.challengePeriod <= 90 days && b.time < LAST);
         if (!_call(b, terms, abi.encodeCall(escrow.deliver, (JOB, terms, charge, result)))) return;
         assert(
             _from(b, IJobEscrow.State.Created) || _from(b, IJobEscrow.State.Accepted)
