@@ -623,8 +623,8 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
     }
 
     function _isSigned(address account, bytes32 digest, bytes calldata signature) private view returns (bool) {
-        if (account == address(0)) return false;
-        // Recovering first spares an account look-up for every account that is a plain key.
+        // Recovering first spares an account look-up for every account that is a plain key. Nobody signs for the zero
+        // address: recovery to it is an error, and it has no code to ask.
         (address signer, ECDSA.RecoverError err, ) = ECDSA.tryRecoverCalldata(digest, signature);
         if (err == ECDSA.RecoverError.NoError && signer == account) return true;
         return SignatureChecker.isValidERC1271SignatureNow(account, digest, signature);

@@ -2,6 +2,8 @@
 
     python scripts/artifacts.py           write them
     python scripts/artifacts.py --check   compare with what is committed; exit 1 on a difference
+    python scripts/artifacts.py --standard-json FILE
+                                          write the compiler's whole input, for source verification
 
 One file per contract: ABI, creation bytecode, and its share of the compiler's input, so that running Qscrow needs
 Python alone and anyone can check that the bytes come from these sources.
@@ -33,7 +35,18 @@ SETTINGS = {
 }
 
 
-def main(check: bool) -> int:
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--standard-json"] and len(arguments) == 2:
+        Path(arguments[1]).write_text(json.dumps(verification_input(), indent=1) + "\n")
+        print(f"wrote {arguments[1]}")
+        return 0
+    if arguments not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    return write_or_check(check=bool(arguments))
+
+
+def write_or_check(*, check: bool) -> int:
     built = build()
     if not check:
         OUT.mkdir(parents=True, exist_ok=True)
@@ -70,11 +83,27 @@ def build() -> dict[str, str]:
 
 
 def compiler_input() -> dict:
-    """The compiler's standard-JSON input: also what block explorers want for source verification."""
+    """The compiler's standard-JSON input, but for the library it imports."""
     folders = ("contracts", "interfaces")
     paths = sorted(p for folder in folders for p in (ROOT / folder).rglob("*.sol") if "test" not in p.parts)
     sources = {str(p.relative_to(ROOT)): {"content": p.read_text()} for p in paths}
     return {"language": "Solidity", "sources": sources, "settings": SETTINGS}
+
+
+def verification_input() -> dict:
+    """:func:`compiler_input` with the library's sources in it as well, so that it compiles without any file."""
+    import solcx
+
+    complete = compiler_input()
+    wanted = {**complete["settings"], "outputSelection": {"*": {"*": ["metadata"]}}}
+    output = solcx.compile_standard(
+        {**complete, "settings": wanted}, solc_version=SOLC, base_path=str(ROOT), allow_paths=str(ROOT)
+    )
+    for name, path in CONTRACTS.items():
+        metadata = json.loads(output["contracts"][path][name]["metadata"])
+        for source in metadata["sources"]:
+            complete["sources"].setdefault(source, {"content": (ROOT / source).read_text()})
+    return complete
 
 
 def sources_digest(standard_input: dict) -> str:
@@ -84,4 +113,4 @@ def sources_digest(standard_input: dict) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

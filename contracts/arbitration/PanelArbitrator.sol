@@ -130,7 +130,7 @@ contract PanelArbitrator is IArbitrator {
 
     /// @notice How many members have voted for `ruling`.
     function votesFor(uint256 disputeId, uint256 ruling) public view returns (uint256 count) {
-        for (uint256 i = 0; i < _members.length; ++i) {
+        for (uint256 i = 0; i < size; ++i) {
             if (_votes[disputeId][_members[i]] == ruling + 1) ++count;
         }
     }
@@ -138,7 +138,7 @@ contract PanelArbitrator is IArbitrator {
     /// @dev Exactly `threshold` members voted for it; what does not divide goes to the one who decided.
     function _share(uint256 disputeId, uint256 ruling) private {
         uint256 part = fee / threshold;
-        for (uint256 i = 0; i < _members.length; ++i) {
+        for (uint256 i = 0; i < size; ++i) {
             if (_votes[disputeId][_members[i]] == ruling + 1) earned[_members[i]] += part;
         }
         earned[msg.sender] += fee - part * threshold;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,3 +307,10 @@ def test_gas__every_function_of_the_escrow_that_writes__is_measured(world, measu
     named = {name.split(",")[0].split(" ")[0] for name in measured}
 
     assert writing - named == {"lock", "release", "slash"}  # the escrow's calls to its registry, inside the others
+
+
+def test_gas__in_the_documentation__is_the_snapshots(measured):
+    text = (SNAPSHOT.parents[2] / "docs" / "gas.md").read_text()
+    told = dict(re.findall(r"^\| ([^|]+?) \| (\d+) \| ", text.split("How the floors")[0], re.MULTILINE))
+
+    assert {name: int(gas) for name, gas in told.items()} == json.loads(SNAPSHOT.read_text())

@@ -192,7 +192,7 @@ contract SplitsFuzzTest is Bench {
     function _allows(uint256 state, uint256 call_, address caller, uint256 time) private view returns (bool) {
         address[9] memory callers =
             [requester, oracle, oracle, oracle, address(0), oracle, address(0), arbiter, address(0)];
-        uint16[9] memory states = [0x001, 0x001, 0x001, 0x006, 0x007, 0x007, 0x018, 0x020, 0x038];
+        uint16[9] memory states = [uint16(0x001), 0x001, 0x001, 0x006, 0x007, 0x007, 0x018, 0x020, 0x038];
         if ((states[call_] >> state) & 1 == 0) return false;
         if (call_ == 6 ? caller != requester && caller != oracle : callers[call_] != address(0) && caller != callers[call_]) {
             return false;
