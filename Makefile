@@ -1,6 +1,7 @@
 # Qscrow. `make` lists the targets; each does its own set-up.
 PYTHON ?= python3
 VENV := .venv
+ANALYSIS := .venv-analysis
 BIN := $(CURDIR)/$(VENV)/bin
 ARGS ?=
 FOUNDRY := $(CURDIR)/node_modules/@foundry-rs
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TITLE := \# Full lock of every dependency, with hashes, for Python 3.11 to 3.13. Made from pyproject.toml by `make lock`.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit integration contracts foundry fuzz gas artifacts check-artifacts lint venv contracts-setup lock clean
+.PHONY: help demo test unit integration contracts foundry fuzz slither proofs mutation gas artifacts check-artifacts lint venv analysis-venv contracts-setup lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +21,7 @@ help: ## list the targets
 demo: venv ## the whole flow with real circuits, in one process (ARGS=--json for the facts as JSON)
 	@$(BIN)/qscrow demo $(ARGS)
 
-test: contracts-setup venv ## every suite, and a closing line with the counts
+test: contracts-setup venv analysis-venv ## every suite, and a closing line with the counts
 	@$(BIN)/python scripts/run_tests.py
 
 unit: venv ## unit tests
@@ -38,6 +39,15 @@ foundry: contracts-setup ## Foundry: fuzzing, invariants (ARGS to forge test)
 fuzz: contracts-setup ## the same, much deeper (about half an hour)
 	FOUNDRY_PROFILE=deep forge test $(ARGS)
 
+slither: contracts-setup analysis-venv ## static analysis of the contracts, every finding explained
+	$(ANALYSIS)/bin/python scripts/slither.py
+
+proofs: contracts-setup analysis-venv ## symbolic proofs of packing and transitions
+	$(ANALYSIS)/bin/python scripts/proofs.py
+
+mutation: contracts-setup venv ## mutation testing of the contracts (half an hour; ARGS for scripts/mutate.py)
+	$(BIN)/python scripts/mutate.py --sample 260 --seed 20261121 $(ARGS)
+
 gas: venv contracts-setup ## measure the gas of every call anew and write tests/contracts/gas.json
 	QSCROW_WRITE_GAS=1 $(BIN)/brownie test tests/contracts/test_gas.py -q
 
@@ -53,6 +63,7 @@ lint: venv ## syntax, style and common mistakes
 	$(BIN)/ruff format --check .
 
 venv: $(VENV)/.stamp ## the Python environment, from the lock
+analysis-venv: $(ANALYSIS)/.stamp ## the analysers' own Python environment
 contracts-setup: node_modules/.stamp ## the compiler and the chain tools, from npm
 	@scripts/setup_solc.sh
 
@@ -65,6 +76,12 @@ $(VENV)/.stamp: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) >&2
 	@$(PIP) --require-hashes -r requirements.txt >&2
 	@$(PIP) --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
+$(ANALYSIS)/.stamp: requirements-analysis.txt
+	@echo "setting up $(ANALYSIS) (once)" >&2
+	@$(PYTHON) -m venv $(ANALYSIS) >&2
+	@$(ANALYSIS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< >&2
 	@touch $@
 
 # Not `npm ci`: it wants the tools' builds for every platform in the lock, and some were never published. This installs
@@ -83,8 +100,12 @@ lock: ## resolve requirements.txt anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    --prerelease=if-necessary --extra contracts --extra ibm --extra ipfs --extra dev --quiet $(ARGS) \
 	    pyproject.toml -o requirements.txt
+	printf 'slither-analyzer==0.11.6\nhalmos==0.3.3\n' | uv pip compile --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header --quiet - -o requirements-analysis.new
+	@{ head -2 requirements-analysis.txt; cat requirements-analysis.new; } >requirements-analysis.both
+	@mv requirements-analysis.both requirements-analysis.txt && rm requirements-analysis.new
 	@{ echo '$(LOCK_TITLE)'; cat requirements.txt; } >requirements.txt.new && mv requirements.txt.new requirements.txt
 
 clean: ## remove everything the other targets made
-	rm -rf $(VENV) node_modules build reports .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) $(ANALYSIS) node_modules build reports .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find oracle scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

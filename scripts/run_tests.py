@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+ANALYSIS = ".venv-analysis/bin/python"  # Slither and halmos do not fit into one environment with Brownie
 PYTEST = (sys.executable, "-m", "pytest", "-p", "no:pytest-brownie", "-q")
 
 
@@ -39,6 +40,8 @@ SUITES = (
     Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
     Suite("foundry", ("forge", "test", "--junit"), prints_report=True),
     Suite("foundry-legacy", ("env", "FOUNDRY_PROFILE=legacy", "forge", "test", "--junit"), prints_report=True),
+    Suite("slither", (ANALYSIS, "scripts/slither.py"), counted=False),
+    Suite("proofs", (ANALYSIS, "scripts/proofs.py")),
     Suite("contracts", (str(BIN / "brownie"), "test", "tests/contracts", "--junitxml=reports/contracts.xml")),
 )
 
