@@ -22,6 +22,7 @@ import {ResultNFT} from "./ResultNFT.sol";
 /// the job's token on creation, and to the recipient of a withdrawal.
 contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient {
     using JobSlots for JobSlots.Slot;
+    using JobSlots for IJobEscrow.Terms;
     using SafeERC20 for IERC20;
 
     /// @dev One slot: what is remembered of a delivery that did not settle at once. An accepting verdict settles, so
@@ -471,7 +472,7 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
 
     function _deliver(uint256 jobId, Terms calldata terms, uint96 charge, bytes32 result) private {
         (JobSlots.Slot slot, bool bonded) = _takeDelivery(jobId, terms, charge, result);
-        if (terms.challengePeriod == 0) {
+        if (terms.word(JobSlots.CHALLENGE_PERIOD) == 0) {
             _split(jobId, slot, terms, State.Settled, Tier.Unverified, msg.sender, charge, 0);
             emit JobDelivered(jobId, msg.sender, result, charge, State.Settled, Tier.Unverified);
             if (bonded) oracleRegistry.release(terms.oracle, terms.bond);
@@ -483,7 +484,7 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
             emit JobDelivered(jobId, msg.sender, result, charge, State.Completed, Tier.Unverified);
             if (!bonded && terms.bond != 0) oracleRegistry.lock(terms.oracle, terms.bond);
         }
-        resultNFT.mint(terms.requester, jobId, result);
+        resultNFT.mint(terms.party(JobSlots.REQUESTER), jobId, result);
     }
 
     function _deliverAttested(
@@ -500,7 +501,7 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
         _split(jobId, slot, terms, State.Settled, tier, msg.sender, charge, terms.validatorFee);
         emit JobDelivered(jobId, msg.sender, result, charge, State.Settled, tier);
         if (bonded) oracleRegistry.release(terms.oracle, terms.bond);
-        resultNFT.mint(terms.requester, jobId, result);
+        resultNFT.mint(terms.party(JobSlots.REQUESTER), jobId, result);
     }
 
     function _validate(uint256 jobId, Terms calldata terms, Attestation calldata attestation) private {
@@ -593,10 +594,11 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
         if (result == 0) revert EmptyResult(jobId);
         uint256 cap;
         unchecked {
-            cap = terms.budget - terms.validatorFee; // bounded: the fee was checked against the budget at creation
+            // Bounded: the fee was checked against the budget at creation.
+            cap = terms.word(JobSlots.BUDGET) - terms.word(JobSlots.VALIDATOR_FEE);
         }
         if (charge > cap) revert ChargeTooHigh(jobId, charge, cap);
-        bonded = current != State.Created && terms.bond != 0;
+        bonded = current != State.Created && terms.word(JobSlots.BOND) != 0;
     }
 
     function _checkAttestation(
@@ -710,14 +712,15 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
         uint96 toValidator
     ) private {
         _close(jobId, slot, state, tier);
-        mapping(address account => uint256) storage credits = _credits[terms.token];
+        mapping(address account => uint256) storage credits = _credits[terms.party(JobSlots.TOKEN)];
         uint256 toPayer;
         unchecked {
-            toPayer = terms.budget - toValidator - toOracle; // bounded: charge <= budget - fee, checked on delivery
+            // Bounded: charge <= budget - fee, checked on delivery.
+            toPayer = terms.word(JobSlots.BUDGET) - toValidator - toOracle;
         }
         _credit(credits, oracle, toOracle);
         if (toValidator != 0) _credit(credits, terms.validator, toValidator);
-        _credit(credits, terms.payer, toPayer);
+        _credit(credits, terms.party(JobSlots.PAYER), toPayer);
     }
 
     function _close(uint256 jobId, JobSlots.Slot slot, State state, Tier tier) private {
