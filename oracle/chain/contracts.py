@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from oracle.chain.artifacts import artifact
 from oracle.chain.failures import translated
@@ -21,6 +22,23 @@ class Call:
     to: str
     data: str
     value: int = 0
+
+
+class Delivery(NamedTuple):
+    """One of a batch: what :meth:`JobEscrow.deliver` takes. ``attestation`` is the validator's, in the order of
+    ``IJobEscrow.Attestation``: (accepted, method, distance, 32-byte report, signature)."""
+
+    job_id: int
+    terms: Terms
+    charge: int
+    result: bytes
+    attestation: tuple[bool, int, int, bytes, bytes] | None = None
+
+    def to_abi(self) -> tuple[Any, ...]:
+        """The ``BatchedDelivery`` tuple the contract takes."""
+        attestation = self.attestation or (False, 0, 0, bytes(32), b"")
+        attested = self.attestation is not None
+        return (self.job_id, self.terms.to_abi(), self.charge, self.result, attested, attestation)
 
 
 class _Wrapper:
@@ -77,6 +95,10 @@ class JobEscrow(_Wrapper):
     def deliver(self, job_id: int, terms: Terms, charge: int, result: bytes) -> Call:
         """Post the digest of the sealed result and the charge."""
         return self._call("deliver", "deliver", job_id, terms.to_abi(), charge, result)
+
+    def deliver_batch(self, items: Iterable[Delivery]) -> Call:
+        """Several deliveries; the contract skips those whose job moved on, anything else wrong reverts them all."""
+        return self._call("deliverBatch", "deliverBatch", [item.to_abi() for item in items])
 
     def settle(self, job_id: int, terms: Terms) -> Call:
         """End a delivered job whose period is over."""
