@@ -96,17 +96,17 @@ def unpack(raw: bytes) -> dict[str, Any]:
 
     try:
         if raw[:1] == bytes([DYNAMIC_FEE]):
-            chain_id, nonce, tip, fee, gas, to, value, data, access_list, _, _, _ = rlp.decode(raw[1:])
+            chain_id, nonce, tip, fee, gas, to, value, data, access_list, _, r, s = rlp.decode(raw[1:])
             if access_list:
                 raise ValueError("access list")
             fees = {"type": DYNAMIC_FEE, "maxFeePerGas": _int(fee), "maxPriorityFeePerGas": _int(tip)}
             chain = _int(chain_id)
         else:
-            nonce, price, gas, to, value, data, v, _, _ = rlp.decode(raw)
+            nonce, price, gas, to, value, data, v, r, s = rlp.decode(raw)
             fees = {"gasPrice": _int(price)}
             chain = (_int(v) - _REPLAY_OFFSET) // 2
-        if chain < 0 or len(to) not in (0, 20):
-            raise ValueError("no chain id, or no address")
+        if chain < 0 or len(to) not in (0, 20) or not all(map(_int, (r, s))):
+            raise ValueError("no chain id, no address or no signature")
         return {
             **fees,
             "chainId": chain,

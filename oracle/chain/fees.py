@@ -58,7 +58,7 @@ class FeePolicy:
         """Fees every client takes as a replacement of ``old``; ``None`` if they would exceed a cap."""
         wanted, tip_cap = self._wanted(market), self.max_fee_wei if old.legacy else self.max_tip_wei
         fee = max(self._bumped(old.max_fee), min(wanted.max_fee, self.max_fee_wei))
-        tip = fee if old.legacy else max(self._bumped(old.max_tip), min(wanted.max_tip, fee))
+        tip = fee if old.legacy else max(self._bumped(old.max_tip), min(wanted.max_tip, fee, tip_cap))
         return Fees(fee, tip, old.legacy) if fee <= self.max_fee_wei and tip <= tip_cap else None
 
     def _wanted(self, market: Market) -> Fees:
