@@ -33,6 +33,9 @@ class NodeConfig:
     trusted_arbiters: frozenset[str] = frozenset()
     max_attempts: int = 8
     max_backoff_seconds: float = 60.0
+    batch_size: int = 50
+    batch_delay_seconds: float = 0.5
+    accept_above_wei: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -13,16 +13,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
-from oracle.chain.sender import Attempt
+from oracle.chain.attempts import Attempt
 from oracle.jobs.errors import JournalError
 from oracle.jobs.terms import Terms
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 
 
 class Step(StrEnum):
@@ -170,12 +171,11 @@ class Journal:
     # ----------------------------------------------------------------------------------------- outbox
 
     def record(self, attempt: Attempt) -> None:
-        """Keep a signed transaction before it is broadcast (:class:`oracle.chain.sender.AttemptLog`)."""
+        """Keep a signed transaction before it is broadcast (:class:`oracle.chain.attempts.AttemptLog`)."""
+        values = (*(getattr(attempt, name) for name in _ATTEMPT_FIELDS), time.time())
+        marks = ", ".join("?" * len(values))
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO outbox (purpose, sender, nonce, raw, tx_hash, at) VALUES (?, ?, ?, ?, ?, ?)",
-                (attempt.purpose, attempt.sender, attempt.nonce, attempt.raw, attempt.tx_hash, time.time()),
-            )
+            db.execute(f"INSERT INTO outbox ({', '.join(_ATTEMPT_FIELDS)}, at) VALUES ({marks})", values)
 
     def forget(self, attempt: Attempt) -> None:
         """Drop an attempt that can never be mined."""
@@ -188,15 +188,23 @@ class Journal:
             row = self._db.execute("SELECT MAX(nonce) AS top FROM outbox WHERE sender = ?", (sender,)).fetchone()
         return 0 if row["top"] is None else row["top"] + 1
 
-    def attempt(self, purpose: str) -> Attempt | None:
-        """The newest transaction signed for ``purpose``."""
+    def attempts(self, purpose: str) -> list[Attempt]:
+        """The transactions signed for ``purpose``, newest first."""
+        return self._attempts("purpose = ? ORDER BY rowid DESC", purpose)
+
+    def open_attempts(self, sender: str) -> list[Attempt]:
+        """The attempts whose nonces are not closed, by nonce, then oldest first."""
+        return self._attempts("sender = ? AND NOT closed ORDER BY nonce, rowid", sender)
+
+    def close_nonce(self, sender: str, nonce: int) -> None:
+        """Whatever has this nonce is final on chain."""
+        with self._transaction() as db:
+            db.execute("UPDATE outbox SET closed = 1 WHERE sender = ? AND nonce = ?", (sender, nonce))
+
+    def _attempts(self, condition: str, *values: object) -> list[Attempt]:
         with self._lock:
-            row = self._db.execute(
-                "SELECT * FROM outbox WHERE purpose = ? ORDER BY nonce DESC LIMIT 1", (purpose,)
-            ).fetchone()
-        if row is None:
-            return None
-        return Attempt(row["purpose"], row["sender"], row["nonce"], row["raw"], row["tx_hash"])
+            rows = self._db.execute(f"SELECT {', '.join(_ATTEMPT_FIELDS)} FROM outbox WHERE {condition}", values)
+            return [Attempt(*row) for row in rows]
 
     # --------------------------------------------------------------------------------------- internals
 
@@ -330,6 +338,10 @@ _SCHEMA = (
         sender TEXT NOT NULL,
         nonce INTEGER NOT NULL,
         raw BLOB NOT NULL,
+        max_fee INTEGER NOT NULL,
+        max_tip INTEGER NOT NULL,
+        block INTEGER NOT NULL,
+        closed INTEGER NOT NULL DEFAULT 0,
         at REAL NOT NULL
     )""",
     "CREATE INDEX IF NOT EXISTS outbox_by_purpose ON outbox (purpose)",

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 
 from oracle.jobs.errors import ChainError
+from oracle.node.deliveries import Deliveries
 from oracle.node.ingest import Ingest
 from oracle.node.journal import ACTIVE, JobRow, Step
 from oracle.node.pipeline import Pipeline, Tools
@@ -29,6 +30,7 @@ class Node:
         self._t = tools
         self._ingest = Ingest(tools.chain, tools.journal, tools.sender.address, tools.config)
         self._pipeline = Pipeline(tools, report)
+        self._deliveries = Deliveries(tools, self._pipeline)
         self._complain = complain
         self._stop = threading.Event()
         self._workers = ThreadPoolExecutor(tools.config.max_jobs_at_once, thread_name_prefix="job")
@@ -55,8 +57,10 @@ class Node:
         """Take in new blocks and start work on every job that is due; returns how many jobs are in flight."""
         self._collect()
         self._ingest.run_once()
+        self._t.sender.tend()
+        self._deliveries.run_once(idle=not self._in_flight)
         now = time.time()
-        for job in self._t.journal.jobs(ACTIVE):
+        for job in self._t.journal.jobs(tuple(step for step in ACTIVE if step != Step.SEALED)):
             if len(self._in_flight) >= self._t.config.max_jobs_at_once:
                 break
             if job.job_id not in self._in_flight and job.retry_at <= now:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
-from oracle.chain.sender import Attempt
+from oracle.chain.attempts import Attempt
 from oracle.jobs.errors import JournalError
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.journal import ACTIVE, Journal, Step
@@ -142,7 +143,7 @@ def test_record__attempts__are_found_by_purpose_newest_first(journal):
     journal.record(attempt(6))
     journal.record(attempt(5, "2:accept"))
 
-    assert journal.attempt("1:accept") == attempt(6)
+    assert journal.attempts("1:accept")[0] == attempt(6)
     assert journal.next_nonce("0xabc") == 7
     assert journal.next_nonce("0xother") == 0
 
@@ -153,7 +154,20 @@ def test_forget__an_attempt__brings_the_one_before_back(journal):
 
     journal.forget(attempt(6))
 
-    assert journal.attempt("1:accept") == attempt(4)
+    assert journal.attempts("1:accept") == [attempt(4)]
+
+
+def test_close_nonce__of_a_replaced_transaction__closes_all_that_share_it(journal):
+    for each in (attempt(5), attempt(4), replace(attempt(4), tx_hash=b"r" * 32, max_fee=9), attempt(6)):
+        journal.record(each)
+
+    journal.close_nonce("0xabc", 4)
+    journal.close_nonce("0xabc", 4)
+    journal.close_nonce("0xother", 5)
+
+    assert [each.nonce for each in journal.open_attempts("0xabc")] == [5, 6]
+    assert journal.next_nonce("0xabc") == 7
+    assert [each.max_fee for each in journal.attempts("1:accept")] == [0, 9, 0, 0]
 
 
 def test_record__the_same_transaction_twice__is_refused(journal):
