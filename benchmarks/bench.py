@@ -79,17 +79,16 @@ class World:
 
     def submit(self, count: int, circuit: Callable[[int], str], *, shots: int = 1024, hours: int = 1) -> list[int]:
         """Submit ``count`` jobs addressed to the oracle, ``createJobs`` by ``createJobs``; returns their ids."""
-        from oracle.chain.contracts import Call
         from oracle.chain.sender import Sender
 
         sender, ids = Sender(self.chain.w3, self.requester), []
         for first in range(0, count, JOBS_PER_TRANSACTION):
             numbers = range(first, min(first + JOBS_PER_TRANSACTION, count))
             terms = [self._terms(number, circuit(number), shots, hours) for number in numbers]
-            data = self.chain.escrow._contract.encode_abi("createJobs", args=[[each.to_abi() for each in terms]])
             known = self.chain.escrow.job_count()
             total = sum(each.budget for each in terms)
-            sender.send(Call("createJobs", self.chain.escrow.address, data, total))
+            escrow = self.chain.escrow
+            sender.send(escrow._call("createJobs", "createJobs", [each.to_abi() for each in terms], value=total))
             ids.extend(range(known + 1, known + 1 + len(terms)))
         return ids
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from oracle.chain.contracts import JobEscrow, OracleRegistry, ResultNFT
 from oracle.chain.deployments import Deployment
 from oracle.chain.events import Event, decode_log
-from oracle.chain.failures import translated
+from oracle.chain.failures import endpoint_name, translated
 from oracle.jobs.errors import ChainError, InputError
 
 REQUEST_TIMEOUT_SECONDS = 20
@@ -106,13 +106,3 @@ class ChainClient:
         """Native balance in wei."""
         with translated(endpoint_name(self.w3)):
             return self.w3.eth.get_balance(account)
-
-
-def endpoint_name(w3: Any) -> str:
-    """How to name the endpoint to people: its URL without credentials or path secrets, or ``the local chain``."""
-    url = getattr(w3.provider, "endpoint_uri", None)
-    if not url:
-        return "the local chain"
-    parts = urlsplit(str(url))
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}"

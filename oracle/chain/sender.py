@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oracle.chain.attempts import Attempt, AttemptLog, MemoryAttemptLog, unpack
-from oracle.chain.client import endpoint_name
 from oracle.chain.contracts import Call
-from oracle.chain.failures import translated
+from oracle.chain.failures import endpoint_name, translated
 from oracle.chain.fees import FeePolicy, Fees, Market, quantity, read_market
 from oracle.jobs.errors import ChainError, ChainUnavailable, QscrowError
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from oracle.backends.base import Backend
@@ -51,6 +54,8 @@ from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import open_sealed
 
 MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
+SPECS_REMEMBERED = 256
+RECENT_SECONDS = 0.5
 RUN_GRACE_SECONDS = 30
 TRANSIENT = (ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
 # What a run can end with through no fault of its circuit, at least not for certain: worth trying again.
@@ -88,6 +93,10 @@ class Pipeline:
         self._t = tools
         self._oracle = tools.sender.address
         self.report = report
+        # Asked for every job, and the same for all of them for a while.
+        self._head = _Recent(lambda: tools.chain.block().timestamp)
+        self._free_stake = _Recent(self._read_free_stake)
+        self._spec = lru_cache(SPECS_REMEMBERED)(self._read_spec)
         self._steps: dict[Step, Callable[[JobRow], JobRow]] = {
             Step.SEEN: self._check,
             Step.CHECKED: self._accept,
@@ -127,10 +136,9 @@ class Pipeline:
         """SEEN → CHECKED: everything that can speak against the job speaks before money is at stake."""
         if self._is_over(job):
             return self._close_as_on_chain(job)
-        now = self._t.chain.block().timestamp
-        stake, locked = self._t.chain.registry.stake_of(self._oracle)
-        check_terms(job.terms, self._t.config, now=now, free_stake=stake - locked)
-        spec = self._spec(job.terms)
+        now = self._head()
+        check_terms(job.terms, self._t.config, now=now, free_stake=self._free_stake())
+        spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
         request, decision, qubits = self._request(job, spec)
         estimate = self._t.backend.estimate(request, qubits)
@@ -149,7 +157,7 @@ class Pipeline:
 
     def _run(self, job: JobRow) -> JobRow:
         """ACCEPTED → RAN: the counts are in the journal before anybody else hears of them."""
-        spec = self._spec(job.terms)
+        spec = self._spec(job.terms.spec)
         request, decision, _ = self._request(job, spec)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
         reference = self._t.backend.reconcile(tag) or self._t.backend.submit(request, tag)
@@ -162,7 +170,7 @@ class Pipeline:
     def _seal(self, job: JobRow) -> JobRow:
         """RAN → SEALED: sealed once, kept, pinned. Sealing again would give other bytes and another digest."""
         if job.sealed is None:
-            spec = self._spec(job.terms)
+            spec = self._spec(job.terms.spec)
             stored = json.loads(job.result or "")
             chain_id, contract = self._t.chain.chain_id, self._t.chain.deployment.job_escrow
             result = result_document(
@@ -189,7 +197,7 @@ class Pipeline:
         """DELIVERED → CLOSED once somebody, if need be this node, has settled the job."""
         if self._is_over(job):
             return self._close_as_on_chain(job)
-        left = self._t.chain.escrow.deadline_of(job.job_id) - self._t.chain.block().timestamp
+        left = self._t.chain.escrow.deadline_of(job.job_id) - self._head()
         if left >= 0:
             pause = min(left + 1, self._t.config.max_backoff_seconds)
             return self._t.journal.postpone(job, "may still be challenged", time.time() + pause)
@@ -211,9 +219,13 @@ class Pipeline:
 
     # ------------------------------------------------------------------------------------------- parts
 
-    def _spec(self, terms: Terms) -> dict[str, Any]:
+    def _read_free_stake(self) -> int:
+        stake, locked = self._t.chain.registry.stake_of(self._oracle)
+        return stake - locked
+
+    def _read_spec(self, digest: bytes) -> dict[str, Any]:
         try:
-            return parse_spec(get_object(self._t.store, terms.spec, MAX_SPEC_BYTES))
+            return parse_spec(get_object(self._t.store, digest, MAX_SPEC_BYTES))
         except InputError as err:
             raise Unrunnable("bad_spec", str(err)) from err
         except ContentError as err:
@@ -264,7 +276,7 @@ class Pipeline:
         return readers
 
     def _may_skip_acceptance(self, job: JobRow) -> bool:
-        charge = charge_for(self._spec(job.terms), self._t.config)
+        charge = charge_for(self._spec(job.terms.spec), self._t.config)
         return job.terms.oracle == self._oracle and job.terms.bond == 0 and charge <= self._t.config.accept_above_wei
 
     def _achieve(self, job: JobRow, action: str, call: Callable[[], Call]) -> bool:
@@ -304,6 +316,21 @@ class Pipeline:
         """Try the job's step again later, each time a little later."""
         delay = min(2.0**job.attempts, self._t.config.max_backoff_seconds)
         return self._t.journal.postpone(job, why, time.time() + delay)
+
+
+class _Recent:
+    """What ``read`` answered within the last half second. Thread-safe."""
+
+    def __init__(self, read: Callable[[], int]):
+        self._read = read
+        self._lock = threading.Lock()
+        self._value, self._at = 0, -math.inf
+
+    def __call__(self) -> int:
+        with self._lock:
+            if time.monotonic() - self._at >= RECENT_SECONDS:
+                self._value, self._at = self._read(), time.monotonic()
+            return self._value
 
 
 def _unrunnable_content(err: ContentError) -> Exception:
