@@ -24,7 +24,7 @@ GAS_HEADROOM_PERCENT = 25
 PLAIN_TRANSFER_GAS = 21_000
 RECEIPT_TIMEOUT_SECONDS = 120.0
 DISTRUST_SECONDS = 30.0  # after so long without sending, somebody else may have used the key
-MARKET_SECONDS = 1.0
+FRESH_SECONDS = 1.0  # how long prices and a sufficient balance are taken for known
 LOOK_SECONDS = 0.05  # how often all callers together ask how many transactions are mined
 MAX_PAUSE_SECONDS = 1.0
 MAX_PENDING = 10_000  # no mempool holds more of one account; an endpoint that says so would poison the nonces
@@ -112,7 +112,8 @@ class Sender:
         self._looked_at: float | None = None
         self._head: bytes | None = None  # the head that was tended last
         self._gap_since: int | None = None
-        self._market: tuple[float, int, Market] | None = None
+        self._market: tuple[float, int, Market] | None = None  # when it was asked for, and at which block
+        self._balance: tuple[float, int] | None = None
 
     # ------------------------------------------------------------------------------------------ sending
 
@@ -470,8 +471,7 @@ class Sender:
     def _prepared(self, call: Call) -> dict[str, Any]:
         """The transaction for ``call`` without a nonce, after it succeeded in a simulation and can be paid."""
         transaction = {"from": self.address, "to": call.to, "data": call.data, "value": call.value}
-        held = quantity(self.w3.eth.get_balance(self.address), "balance")
-        self._require_funds(held, call.value)
+        self._require_funds(call.value)
         gas = self._estimated(transaction)
         market = self._prices()
         fees = self.policy.opening(market)
@@ -481,7 +481,7 @@ class Sender:
                 remedy="wait until it is cheaper, or raise max_fee_wei",
             )
         limit = gas + gas * GAS_HEADROOM_PERCENT // 100
-        self._require_funds(held, call.value + limit * fees.max_fee)
+        self._require_funds(call.value + limit * fees.max_fee)
         del transaction["from"]
         return {**transaction, **fees.fields(), "gas": limit, "chainId": self._chain()}
 
@@ -492,9 +492,13 @@ class Sender:
             self.w3.eth.call(transaction)  # a contract's reason comes out of a call in every client
             raise
 
-    def _require_funds(self, held: int, needed: int) -> None:
+    def _require_funds(self, needed: int) -> None:
         from oracle.jobs.amounts import format_wei
 
+        asked_at, held = self._balance or (0.0, 0)
+        if self._balance is None or held < needed or self._clock() - asked_at >= FRESH_SECONDS:
+            held = quantity(self.w3.eth.get_balance(self.address), "balance")
+            self._balance = self._clock(), held
         if held < needed:
             raise ChainError(
                 f"{self.address} holds {format_wei(held)} and may need {format_wei(needed)}",
@@ -512,12 +516,12 @@ class Sender:
         return self._chain_id
 
     def _prices(self) -> Market:
-        """What gas costs, asked at most once a second."""
         return self._priced()[1]
 
     def _priced(self) -> tuple[int, Market]:
+        """The head, and what gas costs after it."""
         known = self._market
-        if known is None or self._clock() - known[0] >= MARKET_SECONDS:
+        if known is None or self._clock() - known[0] >= FRESH_SECONDS:
             head = self.w3.eth.get_block("latest")
             known = (self._clock(), quantity(head["number"], "block number"), read_market(self.w3, head))
             self._market = known
