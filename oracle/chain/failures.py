@@ -39,9 +39,12 @@ class Reverted(ChainError):
 def endpoint_name(w3: Any) -> str:
     """How to name the endpoint to people: its URL without credentials or path secrets, or ``the local chain``."""
     url = getattr(w3.provider, "endpoint_uri", None)
-    if not url:
-        return "the local chain"
-    parts = urlsplit(str(url))
+    return shown_url(str(url)) if url else "the local chain"
+
+
+def shown_url(url: str) -> str:
+    """``url`` without credentials, path and query, any of which may hold a secret."""
+    parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}"
 
