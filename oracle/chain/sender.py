@@ -281,6 +281,8 @@ class Sender:
                 self._looked_at = self._clock()
                 return Tended(in_flight=len(self._flights))
             number = quantity(head["number"], "block number")
+            if self._market is not None and self._market[1] != number:
+                self._market = None  # a replacement is to meet the prices of now
             self._look(0)
             bumped, resent, failure = self._push(number)
             try:
