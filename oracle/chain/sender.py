@@ -298,7 +298,9 @@ class Sender:
     def resend(self, attempt: Attempt) -> None:
         """Broadcast a recorded attempt again; harmless if the network has it or another took its nonce."""
         with self._lock, translated(self._endpoint):
-            self._broadcast(attempt, fail=True)
+            refusal = self._broadcast(attempt)
+            if refusal is not None:
+                raise refusal
 
     def _push(self, number: int) -> tuple[int, int, QscrowError | None]:
         """Replace what waits too long, re-send what is due; returns how many of each, and a signer's failure."""
@@ -586,7 +588,7 @@ class Sender:
     def _broadcast_first(self, attempt: Attempt) -> None:
         """Broadcast a new attempt; a refused one is forgotten, one that may have arrived is kept."""
         try:
-            refusal = self._refusal(attempt)
+            refusal = self._broadcast(attempt)
         except Exception:
             self._next = None
             raise
@@ -600,18 +602,14 @@ class Sender:
     def _broadcast_any(self, flight: _Flight) -> None:
         """Broadcast the newest attempt; where that is refused, the one before: the network may hold out for it."""
         for attempt in reversed(flight.attempts):
-            if self._broadcast(attempt):
+            if self._broadcast(attempt) is None:
                 return
 
-    def _broadcast(self, attempt: Attempt, fail: bool = False) -> bool:
-        """Whether the network has ``attempt`` now, or is done with its nonce. Raises a refusal only to ``fail``."""
-        refusal = self._refusal(attempt)
-        if refusal is not None and fail:
-            raise refusal
-        return refusal is None
+    def _broadcast(self, attempt: Attempt) -> Exception | None:
+        """Returns the endpoint's refusal; ``None`` if the network has ``attempt`` or is done with its nonce.
 
-    def _refusal(self, attempt: Attempt) -> Exception | None:
-        """Broadcast; returns the endpoint's refusal, if the transaction can have reached nobody."""
+        Raises what leaves it open whether the transaction arrived.
+        """
         flight = self._flights.get(attempt.nonce)
         try:
             self.w3.eth.send_raw_transaction(attempt.raw)

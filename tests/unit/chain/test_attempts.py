@@ -9,7 +9,7 @@ from oracle.chain.attempts import Attempt, MemoryAttemptLog, unpack
 from oracle.jobs.errors import ChainError
 
 ACCOUNT = Account.from_key(b"\x42" * 32)
-OTHER = "0x" + "ab" * 20
+OTHER = Account.from_key(b"\x43" * 32).address
 WEI = st.integers(0, 2**96)
 
 
@@ -20,7 +20,6 @@ def attempt(purpose: str, nonce: int, sender: str = "me", raw: bytes = b"") -> A
 @given(WEI, WEI, WEI, st.integers(0, 2**63), st.binary(max_size=80), st.sampled_from(["", OTHER]), st.booleans())
 def test_unpack__anything_signed__is_what_was_signed(price, tip, value, nonce, data, to, legacy):
     fees = {"gasPrice": price} if legacy else {"type": 2, "maxFeePerGas": price + tip, "maxPriorityFeePerGas": tip}
-    to = Account.from_key(b"\x43" * 32).address if to else to
     plain = {"to": to, "value": value, "data": "0x" + data.hex(), "gas": 21_000, "chainId": 31337, "nonce": nonce}
 
     assert unpack(bytes(ACCOUNT.sign_transaction({**plain, **fees}).raw_transaction)) == {**plain, **fees}
