@@ -239,9 +239,10 @@ class Sender:
                     f"{self._endpoint} did not confirm in time", remedy="the transaction may still be mined"
                 )
             self._sleep(min(pause, max(give_up - self._clock(), 0)))
-            with self._lock:  # whoever waits beside us may have looked already
+            with self._lock, translated(self._endpoint):
                 if self._looked_at is None or self._clock() - self._looked_at >= pause:
-                    self.tend()
+                    self.tend()  # unless somebody who waits beside us just did
+                self._look(LOOK_SECONDS, attempt.nonce)  # what is not in the log is not tended
             if attempt.nonce < self._mined:
                 receipt = self.receipt(attempt)
             if receipt is None and attempt.nonce < self._final:

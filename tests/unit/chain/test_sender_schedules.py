@@ -872,6 +872,15 @@ def test_wait__overtaken_for_good__says_so():
         node.sender.wait(attempt)
 
 
+def test_wait__attempt_that_is_in_no_log__is_found_when_it_is_mined():
+    node = Node()
+    attempt = node.start()
+    node.log.recorded.clear()
+    node.restart()
+
+    assert node.sender.wait(attempt).tx_hash == attempt.tx_hash
+
+
 def test_wait__stuck_at_a_low_fee__replaces_it_meanwhile():
     node = Node()
     node.start()
