@@ -238,9 +238,10 @@ class Sender:
                     f"{self._endpoint} did not confirm in time", remedy="the transaction may still be mined"
                 )
             self._sleep(min(pause, max(give_up - self._clock(), 0)))
-            with self._lock:  # whoever waits beside us may have looked already
+            with self._lock, translated(self._endpoint):
                 if self._looked_at is None or self._clock() - self._looked_at >= pause:
-                    self.tend()
+                    self.tend()  # unless somebody who waits beside us just did
+                self._look(LOOK_SECONDS, attempt.nonce)  # what is not in the log is not tended
             if attempt.nonce < self._mined:
                 receipt = self.receipt(attempt)
             if receipt is None and attempt.nonce < self._final:
@@ -280,6 +281,8 @@ class Sender:
                 self._looked_at = self._clock()
                 return Tended(in_flight=len(self._flights))
             number = quantity(head["number"], "block number")
+            if self._market is not None and self._market[1] != number:
+                self._market = None  # a replacement is to meet the prices of now
             self._look(0)
             bumped, resent, failure = self._push(number)
             try:
@@ -295,7 +298,9 @@ class Sender:
     def resend(self, attempt: Attempt) -> None:
         """Broadcast a recorded attempt again; harmless if the network has it or another took its nonce."""
         with self._lock, translated(self._endpoint):
-            self._broadcast(attempt, fail=True)
+            refusal = self._broadcast(attempt)
+            if refusal is not None:
+                raise refusal
 
     def _push(self, number: int) -> tuple[int, int, QscrowError | None]:
         """Replace what waits too long, re-send what is due; returns how many of each, and a signer's failure."""
@@ -583,7 +588,7 @@ class Sender:
     def _broadcast_first(self, attempt: Attempt) -> None:
         """Broadcast a new attempt; a refused one is forgotten, one that may have arrived is kept."""
         try:
-            refusal = self._refusal(attempt)
+            refusal = self._broadcast(attempt)
         except Exception:
             self._next = None
             raise
@@ -597,18 +602,14 @@ class Sender:
     def _broadcast_any(self, flight: _Flight) -> None:
         """Broadcast the newest attempt; where that is refused, the one before: the network may hold out for it."""
         for attempt in reversed(flight.attempts):
-            if self._broadcast(attempt):
+            if self._broadcast(attempt) is None:
                 return
 
-    def _broadcast(self, attempt: Attempt, fail: bool = False) -> bool:
-        """Whether the network has ``attempt`` now, or is done with its nonce. Raises a refusal only to ``fail``."""
-        refusal = self._refusal(attempt)
-        if refusal is not None and fail:
-            raise refusal
-        return refusal is None
+    def _broadcast(self, attempt: Attempt) -> Exception | None:
+        """Returns the endpoint's refusal; ``None`` if the network has ``attempt`` or is done with its nonce.
 
-    def _refusal(self, attempt: Attempt) -> Exception | None:
-        """Broadcast; returns the endpoint's refusal, if the transaction can have reached nobody."""
+        Raises what leaves it open whether the transaction arrived.
+        """
         flight = self._flights.get(attempt.nonce)
         try:
             self.w3.eth.send_raw_transaction(attempt.raw)

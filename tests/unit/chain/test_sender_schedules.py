@@ -872,6 +872,15 @@ def test_wait__overtaken_for_good__says_so():
         node.sender.wait(attempt)
 
 
+def test_wait__attempt_that_is_in_no_log__is_found_when_it_is_mined():
+    node = Node()
+    attempt = node.start()
+    node.log.recorded.clear()
+    node.restart()
+
+    assert node.sender.wait(attempt).tx_hash == attempt.tx_hash
+
+
 def test_wait__stuck_at_a_low_fee__replaces_it_meanwhile():
     node = Node()
     node.start()
@@ -961,3 +970,52 @@ def test_start__endpoint_indexes_its_transactions__is_unavailable_rather_than_se
     with pytest.raises(ChainUnavailable, match="indexing"):
         node.start()
     assert len(node.log.recorded) == 1
+
+
+def test_tend__replacement_cannot_be_paid_and_the_first_was_dropped__sends_the_first():
+    node = Node()
+    first = node.start()
+    assert node.blocks(3, mine=False).bumped == 1
+    node.chain.pool.clear()
+    take = node.chain.arrive
+
+    def arrive(raw: bytes) -> None:
+        if raw != first.raw:
+            raise Web3RPCError("insufficient funds for gas * price + value")
+        take(raw)
+
+    node.chain.arrive = arrive
+    node.chain.seconds += POLICY.resend_seconds
+
+    assert node.blocks(1, mine=False).resent == 1
+    assert node.chain.pool == {0: first.raw}
+
+
+def test_start__fresh_process_before_it_tends__sends_what_the_network_lost_first():
+    node = Node()
+    first = node.start("1:deliver")
+    node.chain.pool.clear()
+    node.restart()
+
+    second = node.start("2:deliver")
+
+    assert node.chain.pool == {0: first.raw, 1: second.raw}
+
+
+def test_start__thief_is_reorganised_away_during_the_simulation__nothing_else_is_signed():
+    node = Node()
+    attempt = node.start()
+    node.chain.steal()
+    node.blocks(1)
+
+    def estimate(_: Any) -> int:
+        node.chain.reorganise(2, keep=False)
+        node.chain.arrive(attempt.raw)
+        for _ in range(FINAL_AFTER + 2):
+            node.chain.mine()
+        return 50_000
+
+    node.eth.estimate_gas = estimate
+
+    assert node.start() == attempt
+    assert node.log.recorded == [attempt]
