@@ -120,8 +120,7 @@ def test_node__killed_while_its_transaction_is_pending__finds_it_again(world, ac
 
     world.start()
     world.killed(mine=False)
-    world.restart()
-    world.until(lambda: "ready" in world.nodes["oracle"].text().rpartition("stopped")[2], "the restart", mine=False)
+    world.until(world.restart().is_ready, "the restart", mine=False)
     world.anvil.mine()
 
     world.verdict()

@@ -36,13 +36,14 @@ class NodeServer:
     def start(self, plan: dict[str, Any]) -> NodeProcess:
         """Fork a node; returns when it exists, which is before it is ready."""
         self._nodes += 1
-        node = self._nodes
+        node, log = self._nodes, Path(plan["log"])
+        start = log.stat().st_size if log.exists() else 0
         assert self._process.stdin
         self._process.stdin.write(json.dumps({**plan, "node": node}) + "\n")
         self._process.stdin.flush()
         with self._changed:
             assert self._changed.wait_for(lambda: node in self._pids, START_SECONDS), "the node server is silent"
-            return NodeProcess(self, self._pids[node], Path(plan["log"]))
+            return NodeProcess(self, self._pids[node], log, start)
 
     def code(self, pid: int, timeout: float = 0) -> int | None:
         """How a node ended (negative: by this signal); ``None`` while it runs."""
@@ -74,9 +75,9 @@ class NodeServer:
 class NodeProcess:
     """One node that runs, or ran."""
 
-    def __init__(self, server: NodeServer, pid: int, log: Path):
+    def __init__(self, server: NodeServer, pid: int, log: Path, start: int):
         self.pid = pid
-        self.log = log
+        self._log, self._start = log, start
         self._server = server
 
     @property
@@ -100,8 +101,16 @@ class NodeProcess:
             os.kill(self.pid, signal.SIGTERM)
 
     def text(self) -> str:
-        """What it wrote so far, together with its predecessors."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        """What it wrote so far."""
+        if not self._log.exists():
+            return ""
+        with self._log.open(errors="replace") as log:
+            log.seek(self._start)
+            return log.read()
+
+    def is_ready(self) -> bool:
+        """Whether it is open and works."""
+        return "ready\n" in self.text()
 
     def is_clean(self) -> bool:
         """Whether it ended with a failure of the expected kind, said in one line."""

@@ -347,6 +347,13 @@ class World:
         except QscrowError:  # the journal is being made
             return False
 
+    def quiet(self, name: str = "oracle") -> bool:
+        """Whether the node has taken in all blocks that it may act on."""
+        with sqlite3.connect(f"file:{self.journal_path(name)}?mode=ro", uri=True) as db:
+            last = db.execute("SELECT MAX(number) FROM blocks").fetchone()[0]
+        behind = 0 if self.options.get("confirmations") == 0 else self.anvil.finality
+        return last is not None and last >= self.anvil.head() - behind
+
     def actions(self, name: str = "oracle") -> Counter[str]:
         """What the account did on chain, by successful transactions: contract function → how often."""
         return Counter(function for function, succeeded in self._transactions(name) if succeeded)
@@ -434,6 +441,7 @@ class World:
 
     def _stop_nodes(self) -> None:
         for name, node in self.nodes.items():
+            self.until(lambda node=node: node.is_ready() or node.code is not None, "the node to be ready")
             node.terminate()
             code = node.wait()
             assert code == 0, f"the node of {name} ended with {code} when told to stop"
@@ -502,8 +510,8 @@ class World:
             yield f"paid for nothing: {failed} were mined and reverted"
 
     def _judge_logs(self) -> Iterable[str]:
-        for name, node in self.nodes.items():
-            for line in node.text().splitlines():
+        for name in self.nodes:
+            for line in (self.folder / f"{name}.log").read_text(errors="replace").splitlines():
                 if "Traceback" in line or "internal error" in line:
                     yield f"{name}'s log says: {line[:300]}"
 
@@ -534,7 +542,7 @@ class World:
         for proxy in self.proxies:
             lines += [f"sent: {s.action} nonce {s.nonce} fee {s.max_fee}/{s.max_tip} {s.hash}" for s in proxy.sent]
         for name, node in self.nodes.items():
-            lines += [f"-- {name}: exit {node.code}", *node.text().splitlines()[-40:]]
+            lines += [f"-- {name}: exit {node.code}", *(self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-40:]]
             node.kill()
             lines += self._journal_story(name)
         return "\n".join(lines)
