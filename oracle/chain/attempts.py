@@ -16,8 +16,8 @@ class Attempt:
     """One signed transaction; several may share a nonce, of which at most one is ever mined.
 
     ``purpose`` is the caller's own name for what it achieves, e.g. ``7:deliver``. ``max_fee`` and ``max_tip`` are in
-    wei per gas (both the gas price of a legacy transaction), ``block`` is the chain's head when it was signed; all
-    three are for whoever reads the log, the bytes in ``raw`` are what counts.
+    wei per gas (both the gas price of a legacy transaction), ``block`` is the chain's head at most a second before it
+    was signed; all three are for whoever reads the log, the bytes in ``raw`` are what counts.
     """
 
     purpose: str

@@ -71,7 +71,7 @@ class _Flight:
 
     attempts: list[Attempt] = field(default_factory=list)
     sent_at: float | None = None  # when an endpoint last took it; None: to be sent at the next occasion
-    since: int | None = None  # the block from which on it is waiting for being mined
+    since: int | None = None  # the block at which we first saw the newest attempt waiting
 
 
 class Sender:
@@ -316,6 +316,7 @@ class Sender:
                 except QscrowError as err:  # the others are not to suffer from it
                     failure = failure or err
             if attempt is not None:
+                flight.since = number
                 self._broadcast(attempt)
                 bumped += 1
             elif self._is_due(flight):
@@ -579,8 +580,7 @@ class Sender:
         self._log.record(attempt)
         flight = self._flights.setdefault(attempt.nonce, _Flight())
         flight.attempts.append(attempt)
-        flight.since = attempt.block
-        flight.sent_at = None
+        flight.sent_at = flight.since = None
         self._open.add(attempt.nonce)
 
     # ---------------------------------------------------------------------------------------- broadcasting

@@ -457,7 +457,7 @@ def test_tend__not_mined__is_replaced_after_some_blocks_and_not_more_often():
     node = Node()
     first = node.start()
 
-    assert [node.blocks(1, mine=False).bumped for _ in range(8)] == [0, 0, 1, 0, 0, 1, 0, 0]
+    assert [node.blocks(1, mine=False).bumped for _ in range(8)] == [0, 0, 0, 1, 0, 0, 1, 0]
 
     attempts = node.log.open_attempts(ACCOUNT.address)
     assert attempts[0] == first
@@ -477,7 +477,7 @@ def test_tend__first_version_is_mined_after_the_replacement__is_the_outcome():
     node = Node()
     first = node.start()
     node.chain.broadcast_faults = ["swallowed"]
-    assert node.blocks(3, mine=False).bumped == 1
+    assert node.blocks(4, mine=False).bumped == 1
 
     node.blocks(1)
 
@@ -507,7 +507,7 @@ def test_tend__network_wants_more_for_a_replacement__offers_more_the_next_time()
         greedy(raw)
 
     node.chain.arrive = arrive
-    node.blocks(3, mine=False)
+    node.blocks(4, mine=False)
     assert node.chain.pool == {0: first.raw}
 
     node.blocks(3, mine=False)
@@ -602,7 +602,7 @@ def test_tend__signer_fails__the_others_are_looked_after_first():
     node = Node(account=refusing)
     node.start("1:deliver")
     node.chain.pool.clear()
-    node.blocks(2, mine=False)
+    node.blocks(3, mine=False)
     node.chain.seconds += POLICY.resend_seconds
 
     def refuse(_: Any) -> None:
@@ -804,7 +804,7 @@ def test_start__chain_without_base_fees__sends_and_replaces_legacy_transactions(
     node.eth.send_raw_transaction = sent.append
 
     first = node.start()
-    node.blocks(3, mine=False)
+    node.blocks(4, mine=False)
 
     assert [unpack(raw)["gasPrice"] for raw in sent] == [8 * GWEI, 9 * GWEI]
     assert all("maxFeePerGas" not in unpack(raw) for raw in sent)
@@ -846,7 +846,7 @@ def test_cancel__not_mined__is_itself_replaced():
     node.start()
     cancelled = node.sender.cancel("1:deliver")
 
-    node.blocks(3, mine=False)
+    node.blocks(4, mine=False)
 
     newest = node.log.recorded[-1]
     assert newest.purpose == cancelled.purpose and newest != cancelled
@@ -975,7 +975,7 @@ def test_start__endpoint_indexes_its_transactions__is_unavailable_rather_than_se
 def test_tend__replacement_cannot_be_paid_and_the_first_was_dropped__sends_the_first():
     node = Node()
     first = node.start()
-    assert node.blocks(3, mine=False).bumped == 1
+    assert node.blocks(4, mine=False).bumped == 1
     node.chain.pool.clear()
     take = node.chain.arrive
 
