@@ -47,6 +47,7 @@ SUITES = (
     Suite("artifacts", (sys.executable, "scripts/artifacts.py", "--check"), counted=False),
     Suite("unit", (*PYTEST, "tests/unit", "--junitxml=reports/unit.xml")),
     Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
+    Suite("chaos", (*PYTEST, "tests/chaos", "--junitxml=reports/chaos.xml")),
     Suite("foundry", ("forge", "test", "--junit"), prints_report=True, lane="contracts"),
     Suite("foundry-legacy", (*LEGACY, "forge", "test", "--junit"), prints_report=True, lane="contracts"),
     Suite("slither", (ANALYSIS, "scripts/slither.py"), counted=False, lane="contracts"),

@@ -38,6 +38,7 @@ def connect(urls: str | Sequence[str]) -> Any:
 
     w3 = Web3(provider(chosen))
     w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    w3.middleware_onion.remove("validation")  # asks for the chain id twice per estimate; the sender checks it itself
     return w3
 
 

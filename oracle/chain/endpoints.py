@@ -157,21 +157,26 @@ class Endpoints:
     # ---------------------------------------------------------------------------------------- requests
 
     def _broadcast(self, body: bytes) -> dict[str, Any]:
-        """To every endpoint that answers: a transaction is accepted if one of them takes it."""
-        refusal = None
-        accepted = None
+        """To every endpoint: a transaction is accepted if one of them takes it, and refused only if all of them do."""
+        refusals = []
+        accepted, silent = None, False
         for member in self._candidates():
             try:
                 answer = self._asked(member, body)
             except _Trouble:
+                silent = True  # it may have arrived there all the same
                 continue
             if "error" not in answer:
                 accepted = accepted or answer
-            elif refusal is None or _KNOWN.search(_error_text(answer)):
-                refusal = answer
-        if accepted is None and refusal is None:
+            elif _KNOWN.search(_error_text(answer)):
+                refusals.insert(0, answer)
+            else:
+                refusals.append(answer)
+        if accepted is None and refusals and (not silent or _KNOWN.search(_error_text(refusals[0]))):
+            accepted = refusals[0]
+        if accepted is None:
             raise self._unavailable()
-        return accepted or refusal or {}
+        return accepted
 
     def _asked(self, member: _Endpoint, body: bytes, timeout: float | None = None) -> dict[str, Any]:
         try:

@@ -17,7 +17,7 @@ from oracle.chain.sender import MinedButReverted, Receipt, TooManyInFlight
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import ChainError, ChainUnavailable
 from oracle.jobs.states import State
-from oracle.node.journal import JobRow, Step
+from oracle.node.journal import Forgotten, JobRow, Step
 from oracle.node.pipeline import Pipeline, Tools
 from oracle.node.purposes import action_of, is_about, job_ids, purpose_of
 
@@ -114,10 +114,8 @@ class Deliveries:
             job = self._t.journal.job(job_id)
             if job is None or job.step != Step.SEALED or not is_about(purpose, job):
                 continue
-            if job_id in delivered:
-                self._advance(job)
-            else:
-                self._pipeline.as_on_chain(job, otherwise)
+            with suppress(Forgotten):
+                self._advance(job) if job_id in delivered else self._pipeline.as_on_chain(job, otherwise)
         self._watched.discard(purpose)
         self._nudged.pop(purpose, None)
 

@@ -58,6 +58,10 @@ class JobRow:
     sealed: bytes | None = None
 
 
+class Forgotten(JournalError):
+    """The job's row is gone, or another job's by now: a reorganisation took it away while it was worked on."""
+
+
 class Journal:
     """Exclusive: a second node opening the same file is refused; readers (:func:`read_counts`) are not. Thread-safe."""
 
@@ -153,6 +157,21 @@ class Journal:
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO blocks (number, hash) VALUES (?, ?)", (number, block_hash))
 
+    def final_block(self) -> tuple[int, bytes] | None:
+        """Number and hash of the newest block that the chain called final."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'final_block'").fetchone()
+        if row is None:
+            return None
+        number, _, block_hash = row["value"].partition(":")
+        return int(number), bytes.fromhex(block_hash)
+
+    def remember_final(self, number: int, block_hash: bytes) -> None:
+        """Write that the chain calls this block final."""
+        with self._transaction() as db:
+            value = f"{number}:{block_hash.hex()}"
+            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('final_block', ?)", (value,))
+
     def ingested(self, number: int, block_hash: bytes, jobs: list[tuple[int, Terms, int, bytes]]) -> int:
         """Write the jobs created up to block ``number`` together with the block; returns how many were new."""
         with self._transaction() as db:
@@ -238,9 +257,9 @@ class Journal:
             self._db.execute("COMMIT")
 
     def _write(self, db: sqlite3.Connection, job: JobRow) -> None:
-        db.execute(
+        written = db.execute(
             "UPDATE jobs SET terms = ?, step = ?, reason = ?, attempts = ?, retry_at = ?, result = ?, sealed = ?"
-            " WHERE job_id = ?",
+            " WHERE job_id = ? AND block_hash = ?",
             (
                 json.dumps(job.terms.to_json()),
                 job.step,
@@ -250,8 +269,11 @@ class Journal:
                 job.result,
                 job.sealed,
                 job.job_id,
+                job.block_hash,
             ),
-        )
+        ).rowcount
+        if not written:
+            raise Forgotten(f"job {job.job_id} of block 0x{job.block_hash.hex()} is not in the journal any more")
 
     def _note(self, db: sqlite3.Connection, job_id: int, step: Step, note: str) -> None:
         db.execute(

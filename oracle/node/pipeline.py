@@ -44,7 +44,7 @@ from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
-from oracle.node.journal import JobRow, Journal, Step
+from oracle.node.journal import Forgotten, JobRow, Journal, Step
 from oracle.node.policy import charge_for, check_spec, check_terms
 from oracle.node.purposes import purpose_of
 from oracle.routing.route import REVIEW, Candidate, Decision, route
@@ -108,12 +108,13 @@ class Pipeline:
 
     def advance(self, job: JobRow) -> JobRow:
         """Take ``job`` as far as it goes now; returns its last row. Expected failures end up in the journal."""
-        while job.step in self._steps:
-            before = job
-            job = self._one_step(job)
-            if job.step == before.step:
-                return job
-            self.report(job.job_id, job.step, job.reason)
+        with suppress(Forgotten):  # a reorganisation took the job away meanwhile
+            while job.step in self._steps:
+                before = job
+                job = self._one_step(job)
+                if job.step == before.step:
+                    break
+                self.report(job.job_id, job.step, job.reason)
         return job
 
     def _one_step(self, job: JobRow) -> JobRow:
@@ -299,7 +300,10 @@ class Pipeline:
 
     def as_on_chain(self, job: JobRow, why: str, *, too_late: bool = False) -> JobRow:
         """Put ``job`` where the chain says it is; ``why`` it was looked up goes into its history."""
-        history = fetch_job(self._t.chain, job.job_id, first_block=job.block)
+        try:
+            history = fetch_job(self._t.chain, job.job_id, first_block=job.block)
+        except InputError:  # a reorganisation took it away; if it does not come back, ingestion will forget it
+            return self.postpone(job, "is not on the chain at the moment")
         ours = history.terms.oracle == self._oracle
         if job.step == Step.CHECKED and history.state in TAKEN and ours:
             return self._t.journal.advance(job, Step.ACCEPTED, note=why, terms=history.terms)

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 
 from oracle.jobs.errors import ChainError
 from oracle.node.deliveries import Deliveries
-from oracle.node.ingest import Ingest
-from oracle.node.journal import ACTIVE, JobRow, Step
+from oracle.node.ingest import FinalityBroken, Ingest
+from oracle.node.journal import ACTIVE, Forgotten, JobRow, Step
 from oracle.node.pipeline import Pipeline, Tools
 
 INTERNAL_ERROR_PAUSE_SECONDS = 30
@@ -43,6 +44,8 @@ class Node:
             try:
                 self.tick()
                 failures = 0
+            except FinalityBroken:
+                raise
             except ChainError as err:
                 failures += 1
                 self._complain(str(err))
@@ -90,4 +93,5 @@ class Node:
         self._complain(f"job {job_id}: {text}")
         job = self._t.journal.job(job_id)
         if job is not None:
-            self._t.journal.postpone(job, text, time.time() + INTERNAL_ERROR_PAUSE_SECONDS)
+            with suppress(Forgotten):
+                self._t.journal.postpone(job, text, time.time() + INTERNAL_ERROR_PAUSE_SECONDS)

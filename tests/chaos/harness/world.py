@@ -542,7 +542,10 @@ class World:
         for proxy in self.proxies:
             lines += [f"sent: {s.action} nonce {s.nonce} fee {s.max_fee}/{s.max_tip} {s.hash}" for s in proxy.sent]
         for name, node in self.nodes.items():
-            lines += [f"-- {name}: exit {node.code}", *(self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-40:]]
+            lines += [
+                f"-- {name}: exit {node.code}",
+                *(self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-40:],
+            ]
             node.kill()
             lines += self._journal_story(name)
         return "\n".join(lines)

@@ -278,6 +278,14 @@ def test_make_request__transaction_and_one_endpoint_gone__is_sent_to_the_other(n
     assert "result" in made.make_request("eth_sendRawTransaction", ["0x"])
 
 
+def test_make_request__transaction_refused_by_one_and_no_word_from_the_other__may_have_arrived(nodes, both):
+    nodes[0].status = 500
+    nodes[1].answers["eth_sendRawTransaction"] = {"error": {"code": -32000, "message": "txpool is full"}}
+
+    with pytest.raises(ChainUnavailable):
+        both.make_request("eth_sendRawTransaction", ["0x"])
+
+
 def test_make_request__many_threads__all_are_answered(nodes, both):
     answers = []
     threads = [

@@ -8,7 +8,7 @@ import pytest
 from oracle.chain.attempts import Attempt
 from oracle.jobs.errors import JournalError
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
-from oracle.node.journal import ACTIVE, Journal, Step
+from oracle.node.journal import ACTIVE, Forgotten, Journal, Step
 
 IDENTITY = {"chain_id": 31337, "escrow": "0x" + "11" * 20, "oracle": "0x" + "22" * 20}
 
@@ -136,6 +136,22 @@ def test_rewind__to_an_ancestor__forgets_later_blocks_and_jobs_only(journal):
     assert journal.job(2) is None
     assert journal.history(2) == []
     assert journal.last_block() == (5, b"a" * 32)
+
+
+def test_advance__job_that_was_forgotten_or_replaced__is_refused_and_writes_nothing(journal):
+    journal.ingested(5, b"a" * 32, [(1, terms(), 5, b"a" * 32)])
+    old = journal.job(1)
+    journal.rewind(4)
+    for write in (lambda: journal.advance(old, Step.RAN), lambda: journal.postpone(old, "later", 9.0)):
+        with pytest.raises(Forgotten):
+            write()
+    assert journal.history(1) == []
+
+    journal.ingested(5, b"b" * 32, [(1, terms(), 5, b"b" * 32)])
+    with pytest.raises(Forgotten):
+        journal.advance(old, Step.RAN, result="{}")
+
+    assert (journal.job(1).step, journal.job(1).result) == (Step.SEEN, None)
 
 
 def test_record__attempts__are_found_by_purpose_newest_first(journal):
