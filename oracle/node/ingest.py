@@ -42,7 +42,7 @@ class Ingest:
         self._oracle = oracle
         self._config = config
         self._clock = clock
-        self._swept_at = -SWEEP_SECONDS
+        self._swept_at = clock()
         self._has_finalized_tag = True
         self.head = 0
         self.last = 0
