@@ -185,10 +185,12 @@ class World:
         draft = replace(draft, fields={**draft.fields, **fields, **changes})
         return self._submit(draft, kind, oracle, final)
 
-    def submit_circuit(self, source: bytes) -> int:
+    def submit_circuit(self, source: bytes, shots: int) -> int:
         """A new job with an OpenQASM 2 circuit of the test's own; returns its number."""
         draft = self._draft("bernstein_vazirani")
-        return self._submit(replace(draft, circuit=source), "plain", "oracle", True)
+        fields = {**draft.fields, "quantum": {**draft.fields["quantum"], "shots": shots}}
+        fields["budget"] = {"amount": "1 ether"}
+        return self._submit(replace(draft, fields=fields, circuit=source), "plain", "oracle", True)
 
     def _submit(self, draft: Draft, kind: str, oracle: str, final: bool) -> int:
         address = ZERO_ADDRESS if kind == "open" else self.keys.accounts[oracle].address
