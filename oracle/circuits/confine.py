@@ -11,6 +11,8 @@ import resource
 import signal
 import struct
 import sys
+from contextlib import suppress
+from functools import cache
 
 from oracle.circuits.limits import CircuitLimits
 
@@ -36,6 +38,11 @@ _ALLOWED = (
 )
 
 
+def prepare() -> None:
+    """Build what :func:`confine` needs, so that every child forked later finds it ready."""
+    _libc(), _filter()
+
+
 def confine(limits: CircuitLimits) -> str:
     """Confine this process for good; says how: ``seccomp+rlimits``, or ``rlimits`` without seccomp."""
     _limit_resources(limits)
@@ -49,9 +56,15 @@ def die_with_parent(parent: int) -> None:
     do)."""
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before we asked
         os._exit(1)
+
+
+def die_first() -> None:
+    """Have the system, when it runs out of memory, kill this process before any other (Linux)."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
 def _limit_resources(limits: CircuitLimits) -> None:
@@ -78,7 +91,19 @@ def _address_space() -> int:
 
 
 def _filter_system_calls() -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return False
+    return libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(_filter()), 0, 0) == 0
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+@cache
+def _filter() -> _Program:
     program = [
         _instruction(_LOAD, 0, 0, 4),  # the architecture
         _instruction(_JUMP_EQUAL, 1, 0, _AUDIT_ARCH_X86_64),
@@ -102,17 +127,13 @@ def _filter_system_calls() -> bool:
         _instruction(_RETURN, 0, 0, _ERRNO | errno.EPERM),
     ]
     code = b"".join(program)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    header = _Program(len(program), ctypes.addressof(buffer))
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        return False
-    return libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(header), 0, 0) == 0
+    return _Program(len(program), code)
 
 
 class _Program(ctypes.Structure):
-    """``struct sock_fprog``."""
+    """``struct sock_fprog``; keeps the bytes it points to."""
 
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def _instruction(code: int, if_true: int, if_false: int, value: int) -> bytes:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +64,46 @@ class RunResult:
         if problem:
             raise CircuitRejected("bad_result", f"the simulator's answer cannot be used: {problem}")
         return result
+
+
+class Run(Future[RunResult]):
+    """A run submitted to an executor. Unlike other futures, :meth:`cancel` also stops one under way.
+
+    For executors: ``stop(run)`` is called once if a run under way is cancelled, and has to make it end soon;
+    :attr:`stopping` is true by then. A run ends through :meth:`settle`.
+    """
+
+    def __init__(self, stop: Callable[[Run], None]):
+        super().__init__()
+        self._stop = stop
+        self._turn = threading.RLock()  # cancelling and settling take turns
+        self.stopping = False
+
+    def cancel(self) -> bool:
+        """Stop the run; false if it has ended already, otherwise it ends as cancelled."""
+        if super().cancel():
+            return True
+        with self._turn:
+            if self.done():
+                return self.cancelled()
+            first, self.stopping = not self.stopping, True
+        if first:
+            self._stop(self)
+        return True
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled, before or while it ran."""
+        return super().cancelled() or (self.done() and isinstance(self.exception(), CancelledError))
+
+    def settle(self, outcome: RunResult | BaseException) -> None:
+        """End a run under way with its result or its failure."""
+        with self._turn:
+            if self.stopping:
+                self.set_exception(CancelledError())
+            elif isinstance(outcome, RunResult):
+                self.set_result(outcome)
+            else:
+                self.set_exception(outcome)
 
 
 def _problem(result: RunResult, request: RunRequest) -> str:

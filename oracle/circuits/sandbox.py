@@ -1,7 +1,7 @@
 """A pool of warm worker processes that run strangers' circuits in confined children.
 
 Shaped like an executor: :meth:`Sandbox.submit` answers a future. A worker that dies takes one job with it and
-is replaced.
+is replaced; one that has served long or grown large is replaced between two jobs.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from oracle.circuits.run import RunRequest, RunResult
+from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.worker import SINGLE_USE, diagnose, read_frame, write_frame
 from oracle.jobs.errors import CircuitRejected, QscrowError
 
 START_SECONDS = 120
 GRACE_SECONDS = 15
+# A fresh worker has about 130 MB, and starting one costs about as much as a hundred small runs.
+RECYCLE_RUNS = 10_000
+RECYCLE_BYTES = 512 * 2**20
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
-_Item = tuple[RunRequest, "Future[RunResult]"]
+_Item = tuple[RunRequest, Run]
 
 
 class Sandbox:
@@ -39,28 +42,37 @@ class Sandbox:
     not survive a fork.
     """
 
-    def __init__(self, workers: int, *, fork: bool = sys.platform == "linux"):
+    def __init__(
+        self,
+        workers: int,
+        *,
+        fork: bool = sys.platform == "linux",
+        recycle_runs: int = RECYCLE_RUNS,
+        recycle_bytes: int = RECYCLE_BYTES,
+    ):
         if workers < 1:
             raise ValueError(f"{workers} workers")
+        self.workers = workers
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
-        self._workers = [_Worker(fork) for _ in range(workers)]
+        self._pool = [_Worker(fork, recycle_runs, recycle_bytes) for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), name=f"sandbox-{number}", daemon=True)
-            for number, worker in enumerate(self._workers)
+            for number, worker in enumerate(self._pool)
         ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: RunRequest) -> Future[RunResult]:
-        """Queue ``request``. The future raises :class:`CircuitRejected` if the circuit is at fault."""
-        future: Future[RunResult] = Future()
+    def submit(self, request: RunRequest) -> Run:
+        """Queue ``request``. The future raises :class:`CircuitRejected` if the circuit is at fault, and
+        :class:`CancelledError` once cancelled, which also kills the process of a run under way."""
+        run = Run(self._stop)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the sandbox is closed")
-            self._queue.put((request, future))
-        return future
+            self._queue.put((request, run))
+        return run
 
     def close(self) -> None:
         """End all workers at once. Jobs queued are cancelled; one that runs ends with
@@ -68,7 +80,7 @@ class Sandbox:
         with self._lock:
             first, self._closed = not self._closed, True
         if first:
-            for worker in self._workers:
+            for worker in self._pool:
                 worker.retire()
             for _ in self._threads:
                 self._queue.put(None)
@@ -81,18 +93,23 @@ class Sandbox:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _stop(self, run: Run) -> None:
+        for worker in self._pool:
+            worker.cancel(run)
+
     def _work(self, worker: _Worker) -> None:
         try:
             while (item := self._queue.get()) is not None:
-                request, future = item
+                request, run = item
                 if self._closed:
-                    future.cancel()
-                if not future.set_running_or_notify_cancel():
+                    run.cancel()
+                if not run.set_running_or_notify_cancel():
                     continue
                 try:
-                    future.set_result(worker.run(request))
+                    outcome: RunResult | BaseException = worker.run(request, run)
                 except BaseException as err:  # it belongs to whoever waits for the future
-                    future.set_exception(err)
+                    outcome = err
+                run.settle(outcome)
         finally:
             worker.stop()
 
@@ -100,15 +117,39 @@ class Sandbox:
 class _Worker:
     """One worker process, started when first needed and again after every death."""
 
-    def __init__(self, fork: bool) -> None:
+    def __init__(self, fork: bool, recycle_runs: int, recycle_bytes: int) -> None:
         self._fork = fork
+        self._recycle_runs, self._recycle_bytes = recycle_runs, recycle_bytes
         self._lock = threading.Lock()
         self._retired = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._served = 0
+        self._sending = threading.Lock()
+        self._current: tuple[Run, subprocess.Popen[bytes]] | None = None
 
-    def run(self, request: RunRequest) -> RunResult:
+    def run(self, request: RunRequest, run: Run) -> RunResult:
         """Run one circuit. Raises :class:`CircuitRejected`, and :class:`CancelledError` once retired."""
         process = self._started()
+        try:
+            return self._run_on(process, request, run)
+        finally:
+            self._served += 1
+            if not self._fork or self._served >= self._recycle_runs or _rss(process.pid) > self._recycle_bytes:
+                self.stop()
+
+    def cancel(self, run: Run) -> None:
+        """From any thread: end ``run`` if it is the one under way."""
+        with self._sending:
+            if self._current is None or self._current[0] is not run:
+                return
+            process = self._current[1]
+            if self._fork:
+                with suppress(OSError):
+                    write_frame(process.stdin, {"cancel": self._served})
+            else:
+                _kill_group(process)
+
+    def _run_on(self, process: subprocess.Popen[bytes], request: RunRequest, run: Run) -> RunResult:
         # A forked child is timed by the worker, and this clock only catches a worker that hangs itself.
         seconds = request.limits.wall_seconds + (GRACE_SECONDS if self._fork else 0)
         limit = 2 * request.limits.output_bytes  # the worker holds its child to one
@@ -116,12 +157,14 @@ class _Worker:
         answer = None
         with _Alarm(process, seconds) as alarm:
             try:
-                write_frame(process.stdin, _as_message(request))
+                self._send(process, request, run)
                 answer = read_frame(process.stdout, limit)
             except ValueError:
                 why = "output"
             except OSError:
                 pass
+            finally:
+                self._current = None
         if answer is None or not self._fork:
             self.stop()
         if isinstance(answer, dict) and "result" in answer:
@@ -133,6 +176,13 @@ class _Worker:
         if answer is None:
             raise CircuitRejected("worker_lost", "the process that ran it was lost", remedy="submit it again")
         raise _rejection(answer)
+
+    def _send(self, process: subprocess.Popen[bytes], request: RunRequest, run: Run) -> None:
+        with self._sending:
+            if run.stopping:
+                raise CancelledError
+            self._current = run, process
+            write_frame(process.stdin, {"number": self._served, **_as_message(request)})
 
     def retire(self) -> None:
         """From any thread: end the process and start no other."""
@@ -169,6 +219,7 @@ class _Worker:
                 env=_clean_environment(),
                 start_new_session=True,  # Ctrl-C is for us to handle, and a group can be killed as one
             )
+        self._served = 0
         with _Alarm(process, START_SECONDS):
             ready = read_frame(process.stdout)
         if ready is None:
@@ -207,6 +258,14 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _rss(process: int) -> int:
+    """Bytes of memory a process has; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def _as_message(request: RunRequest) -> dict[str, Any]:

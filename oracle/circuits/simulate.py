@@ -114,7 +114,20 @@ def versions() -> dict[str, str]:
     }
 
 
+@cache
+def _native() -> frozenset[str]:
+    """The instructions that the simulator takes as they are."""
+    return frozenset(simulator("statevector").configuration().basis_gates)
+
+
 def _compiled(circuit: Any) -> Any:
+    # The pass manager would give back a copy, and take longer than a small circuit's simulation.
+    if all(
+        instruction.name in ("measure", "reset", "barrier")
+        or (instruction.is_standard_gate() and instruction.name in _native())
+        for instruction in circuit.data
+    ):
+        return circuit
     try:
         return pass_manager().run(circuit)
     except RecursionError:

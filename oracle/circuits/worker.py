@@ -18,10 +18,10 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from oracle.circuits.confine import confine, die_with_parent
+from oracle.circuits.confine import confine, die_first, die_with_parent, prepare
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest
-from oracle.circuits.simulate import simulate
+from oracle.circuits.simulate import pass_manager, simulate
 from oracle.jobs.errors import CircuitRejected
 
 SINGLE_USE = "--single-use"
@@ -31,15 +31,18 @@ MAX_MESSAGE = 300
 
 def main(arguments: list[str]) -> None:
     """Serve requests until stdin closes."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    # Without a buffer, so that whatever has come and is not read yet shows in select().
+    requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     _silence_standard_streams()
     _warm_up()
     write_frame(answers, {"ready": True})
     while (message := read_frame(requests)) is not None:
+        if "cancel" in message:  # of a run that has ended
+            continue
         if SINGLE_USE in arguments:
             write_frame(answers, _answer(_request(message)))
             return
-        answer = _serve(_request(message), requests.fileno())
+        answer = _serve(message, requests)
         if answer is None:  # nobody is left to hear it
             return
         write_frame(answers, answer)
@@ -47,14 +50,12 @@ def main(arguments: list[str]) -> None:
 
 def read_frame(stream: BinaryIO, limit: int = MAX_FRAME_BYTES) -> Any:
     """One JSON message, or ``None`` at the end of the stream. Raises :class:`ValueError` for others."""
-    header = stream.read(4)
-    if len(header) < 4:
-        return None
+    header = _read(stream, 4)
     size = int.from_bytes(header, "big")
     if size > limit:
         raise ValueError(f"a frame of {size} bytes")
-    body = stream.read(size)
-    return json.loads(body) if len(body) == size else None
+    body = _read(stream, size) if len(header) == 4 else b""
+    return json.loads(body) if body and len(body) == size else None
 
 
 def write_frame(stream: BinaryIO, message: Any) -> None:
@@ -64,13 +65,15 @@ def write_frame(stream: BinaryIO, message: Any) -> None:
     stream.flush()
 
 
-def diagnose(number: int, why: str, limits: CircuitLimits) -> dict[str, Any]:
-    """What to say of a run without an answer: ended by signal ``number`` (0: none), stopped for ``why``."""
+def diagnose(number: int, why: str, limits: CircuitLimits, cpu_seconds: float = 0.0) -> dict[str, Any]:
+    """What to say of a run without an answer: ended by signal ``number`` (0: none), stopped for ``why``, after
+    ``cpu_seconds``."""
     if why == "time":
         return {"code": "time_limit", "message": f"it ran longer than {limits.wall_seconds} s"}
     if why == "output":
         return {"code": "output_limit", "message": f"its result is more than {limits.output_bytes} bytes"}
-    if number == signal.SIGXCPU:
+    # A process that ignores SIGXCPU is killed by the hard limit a second later.
+    if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu_seconds >= limits.cpu_seconds):
         return {"code": "cpu_limit", "message": f"it used more than {limits.cpu_seconds} s of CPU"}
     if number == signal.SIGKILL:
         return {"code": "killed", "message": "the system killed it, usually for want of memory"}
@@ -83,8 +86,9 @@ def _request(message: dict[str, Any]) -> RunRequest:
     return RunRequest(source, message["format"], message["shots"], message["seed"], limits)
 
 
-def _serve(request: RunRequest, requests: int) -> dict[str, Any] | None:
+def _serve(message: dict[str, Any], requests: BinaryIO) -> dict[str, Any] | None:
     """The answer of a confined child, or why it has none; ``None`` if ``requests`` closed meanwhile."""
+    request = _request(message)
     inlet, outlet = os.pipe()
     worker = os.getpid()
     child = os.fork()
@@ -92,20 +96,22 @@ def _serve(request: RunRequest, requests: int) -> dict[str, Any] | None:
         _run_child(request, outlet, worker)
     os.close(outlet)
     try:
-        answer, why = _collect(inlet, requests, request.limits)
+        answer, why = _collect(inlet, requests, message["number"], request.limits)
     finally:
         os.close(inlet)
         _kill(child)  # changes nothing for one that is ending already: its status stands
-        _, status = os.waitpid(child, 0)
+        _, status, used = os.wait4(child, 0)
     if why == "abandoned":
         return None
-    return answer or diagnose(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, why, request.limits)
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return answer or diagnose(number, why, request.limits, used.ru_utime + used.ru_stime)
 
 
 def _run_child(request: RunRequest, outlet: int, worker: int) -> None:
     """In the child: confine, simulate, answer, vanish. Nothing returns from here into the worker's loop."""
     try:
         die_with_parent(worker)
+        die_first()
         os.dup2(outlet, 3)
         os.closerange(4, 1024)
         os.closerange(0, 3)
@@ -129,10 +135,10 @@ def _answer(request: RunRequest) -> dict[str, Any]:
         return {"code": "simulation_failed", "message": f"{type(err).__name__}: {_printable(str(err))}"}
 
 
-def _collect(inlet: int, requests: int, limits: CircuitLimits) -> tuple[dict[str, Any] | None, str]:
-    """The child's answer, or ``None`` and why: ``time``, ``output``, ``died`` or ``abandoned``.
+def _collect(inlet: int, requests: BinaryIO, number: int, limits: CircuitLimits) -> tuple[dict[str, Any] | None, str]:
+    """The child's answer, or ``None`` and why: ``time``, ``output``, ``died``, ``cancelled`` or ``abandoned``.
 
-    Nothing is due on ``requests`` before the answer, so if that can be read, it has come to its end.
+    Nothing is due on ``requests`` before the answer but its end or an order to cancel.
     """
     deadline, received = time.monotonic() + limits.wall_seconds, bytearray()
     while True:
@@ -140,7 +146,12 @@ def _collect(inlet: int, requests: int, limits: CircuitLimits) -> tuple[dict[str
         if not ready:
             return None, "time"
         if requests in ready:
-            return None, "abandoned"
+            message = read_frame(requests)
+            if message is None:
+                return None, "abandoned"
+            if message.get("cancel") == number:
+                return None, "cancelled"
+            continue
         part = os.read(inlet, 2**16)
         if not part:
             break
@@ -152,6 +163,14 @@ def _collect(inlet: int, requests: int, limits: CircuitLimits) -> tuple[dict[str
     except (ValueError, RecursionError):
         return None, "died"
     return (answer, "") if isinstance(answer, dict) else (None, "died")
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, fewer only at the end of the stream."""
+    data = bytearray()
+    while len(data) < size and (part := stream.read(size - len(data))):
+        data += part
+    return bytes(data)
 
 
 def _memory_limit(limits: CircuitLimits) -> dict[str, Any]:
@@ -179,9 +198,14 @@ def _silence_standard_streams() -> None:
 
 def _warm_up() -> None:
     """Import and build everything a child may need: after confinement nothing can be opened any more."""
+    # Qiskit imports every transpiler plugin it finds. IBM's brings an HTTP client and 60 MB that each fork would
+    # copy the page tables of; a simulator needs none of it.
+    sys.modules["qiskit_ibm_runtime"] = None  # type: ignore[assignment]
     limits = CircuitLimits()
+    pass_manager()  # the circuits below would do without it in part
     for format, source in _WARM_UP:
         simulate(RunRequest(source, format, 16, 1, limits), time.perf_counter())
+    prepare()
     gc.collect()
     gc.freeze()  # children share the pages instead of copying them on their first collection
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from oracle.content.store import ContentStore
     from oracle.sealing.keys import SealingKey
 
-Rpc = Annotated[str | None, typer.Option("--rpc", metavar="URL", help="Chain endpoint [QSCROW_RPC].")]
+Rpc = Annotated[
+    str | None,
+    typer.Option("--rpc", metavar="URL", help="Chain endpoint, or several with commas between [QSCROW_RPC]."),
+]
 Account = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Signing account [QSCROW_ACCOUNT].")]
 PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", metavar="FILE", help="Its password [QSCROW_PASSWORD_FILE].")
@@ -30,7 +33,7 @@ def open_chain(settings: Settings) -> ChainClient:
     from oracle.chain.deployments import Deployment
     from oracle.chain.failures import translated
 
-    w3 = connect(settings.rpc)
+    w3 = connect([url.strip() for url in settings.rpc.split(",")])
     with translated(endpoint_name(w3)):
         chain_id = w3.eth.chain_id
     client = ChainClient(w3, Deployment.load(settings.deployments(chain_id), chain_id))

@@ -33,6 +33,15 @@ class NodeConfig:
     trusted_arbiters: frozenset[str] = frozenset()
     max_attempts: int = 8
     max_backoff_seconds: float = 60.0
+    backup_sweep_blocks: int = 100
+    finality_fallback_confirmations: int = 64
+    bump_after_blocks: int = 3
+    max_fee_wei: int = 500 * 10**9
+    max_tip_wei: int = 50 * 10**9
+    max_in_flight_transactions: int = 16
+    batch_size: int = 50
+    batch_delay_seconds: float = 0.5
+    accept_above_wei: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness.nodes import NodeServer  # noqa: E402
-from harness.world import Keys, World  # noqa: E402
+from harness.nodes import NodeServer
+from harness.world import Keys, World
 
 LONG = os.environ.get("QSCROW_CHAOS") == "long"
 

@@ -67,7 +67,7 @@ def test_node__acceptance_of_an_open_job_reorganised_away__accepts_again(world, 
     world.verdict()
 
 
-@pytest.mark.parametrize("step, depth", short([(step, depth) for step in PHASES for depth in (1, 2, 3)]))
+@pytest.mark.parametrize("step, depth", short([(step, depth) for step in PHASES for depth in (1, 2)]))
 def test_node__acting_without_confirmations__follows_the_chain(world, step, depth):
     """The job's creation goes as well, and somebody creates it again in another block."""
     world.anvil.mine(3)
@@ -109,7 +109,7 @@ def test_node__another_job_under_the_same_number__is_served_instead(world):
     second = world.submit(quantum={"circuit": "ghz.qasm", "shots": 13, "seed": 7})
     world.release("phase")
 
-    world.verdict()
+    world.verdict(reverted=1)  # the acceptance of the first came back from the pool and has to use its nonce up
     assert first == second
     assert world.history(second).charge < 10**14 + 1024 * 10**10
 

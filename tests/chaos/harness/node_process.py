@@ -207,7 +207,9 @@ class Faults:
 
             def __exit__(self, *exc: Any) -> Any:
                 ends_well = self.in_transaction and exc[0] is None
-                return around(self, lambda: super(Watched, self).__exit__(*exc)) if ends_well else super().__exit__(*exc)
+                return (
+                    around(self, lambda: super(Watched, self).__exit__(*exc)) if ends_well else super().__exit__(*exc)
+                )
 
         sqlite3.connect = functools.partial(sqlite3.connect, factory=Watched)  # type: ignore[assignment]
 
