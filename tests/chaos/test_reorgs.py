@@ -19,7 +19,7 @@ FATES = ("lost", "pooled")
 
 def short(cases: list) -> list:
     """Every other case, such that each value of each parameter still occurs; all of them in a long run."""
-    return cases if LONG else [case for number, case in enumerate(cases) if (number + number // 2) % 2 == 0]
+    return cases if LONG else [case for number, case in enumerate(cases) if number.bit_count() % 2 == 0]
 
 
 def strike(world, depth: int, fate: str) -> None:
