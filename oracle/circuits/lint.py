@@ -52,6 +52,8 @@ _KNOWN_GATES = {
     "openqasm2": _COMMON_GATES | _words("c3sqrtx c3x c4x csx cu1 cu3 rc3x rccx rxx rzz sxdg u"),
     "openqasm3": _COMMON_GATES | _words("cphase gphase phase"),
 }
+# Qiskit puts its own in the place of a gate defined under such a name, whatever the definition.
+_LIBRARY = _KNOWN_GATES["openqasm2"] | _KNOWN_GATES["openqasm3"]
 # Library gates that Aer does not run as one instruction, and how many it runs instead (measured).
 _UNFOLDED = {"ch": 7, "rccx": 9, "rc3x": 18, "c3sqrtx": 27}
 _STATEMENTS = _words("include gate qreg creg qubit bit if measure reset barrier")
@@ -236,6 +238,8 @@ class _Linter:
         if len(self.gates) >= self.limits.gate_definitions:
             self._refuse("too_many_gate_definitions", f"it defines more than {self.limits.gate_definitions} gates")
         name = self._name()
+        if name in _LIBRARY:
+            self._refuse("gate_redefined", f"{name} is a gate of the library", f"include {_INCLUDES[self.format]}")
         if self._peek() == "(":
             self._arguments()
         self._names_until("{")
