@@ -61,13 +61,15 @@ _STATEMENTS = _words("include gate qreg creg qubit bit if measure reset barrier"
 
 @dataclass(frozen=True)
 class LintReport:
-    """Sizes found in the text. ``expanded_gates`` is an upper bound for the gates after unfolding."""
+    """Sizes found in the text. ``expanded_gates`` is an upper bound for the gates after unfolding; ``dynamic`` says
+    that something may follow a measurement or depend on one, so that every shot has to be simulated."""
 
     format: str
     qubits: int
     clbits: int
     statements: int
     expanded_gates: int
+    dynamic: bool = False
 
 
 def lint(source: bytes, format: str, limits: CircuitLimits) -> LintReport:
@@ -156,6 +158,7 @@ class _Linter:
     statements: int = 0
     expanded: int = 0
     measured: bool = False
+    dynamic: bool = False
     qubits: dict[str, int] = field(default_factory=dict)
     clbits: dict[str, int] = field(default_factory=dict)
     gates: dict[str, _Gate] = field(default_factory=dict)
@@ -170,9 +173,8 @@ class _Linter:
             _refuse("no_qubits", "it declares no qubits")
         if not self.measured:
             _refuse("no_measurement", "it measures nothing, so there would be no counts", "end it with `measure`")
-        return LintReport(
-            self.format, sum(self.qubits.values()), sum(self.clbits.values()), self.statements, self.expanded
-        )
+        qubits, clbits = sum(self.qubits.values()), sum(self.clbits.values())
+        return LintReport(self.format, qubits, clbits, self.statements, self.expanded, self.dynamic)
 
     # ------------------------------------------------------------------------------------- statements
 
@@ -196,12 +198,14 @@ class _Linter:
         if inside_if and word in ("include", "gate", "qreg", "creg", "qubit", "bit"):
             self._refuse("construct_not_allowed", f"`{word}` stands inside an `if`")
         if word in _STATEMENTS:
+            self.dynamic |= word in ("if", "reset")
             getattr(self, f"_{word}")()
         elif word in self.clbits and self.format == "openqasm3":
             self._index(word, self.clbits[word])
             self._expect("=")
             self._assigned_measurement()
         elif _is_name(word):
+            self.dynamic |= self.measured
             self._call(word)
         else:
             self._refuse("construct_not_allowed", f"a statement begins with {word[:20]!r}")

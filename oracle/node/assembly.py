@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from oracle.backends.aer import AerBackend
+from oracle.backends.select import open_backend
 from oracle.chain.client import ChainClient
 from oracle.chain.sender import Sender
 from oracle.circuits.limits import CircuitLimits
@@ -39,7 +39,7 @@ def opened_node(
     """
     limits = limits or CircuitLimits()
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
-    with closing(Journal(journal, **identity)) as book, closing(AerBackend(config.workers, limits)) as backend:
+    with closing(Journal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
         sender = Sender(chain.w3, account, book)
         node = Node(Tools(chain, sender, book, store, backend, key, config, limits), report=report, complain=complain)
         try:

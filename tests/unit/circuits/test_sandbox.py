@@ -373,15 +373,15 @@ def test_single_use_workers__run_and_time_limit__work_without_a_fork(run: Run) -
     ],
 )
 def test_rejection__whatever_the_child_wrote__is_short_and_printable(answer: object, code: str) -> None:
-    from oracle.circuits.sandbox import _rejection
+    from oracle.circuits.sandbox import rejection
 
-    error = _rejection(answer)
+    error = rejection(answer)
     assert error.code == code
     assert str(error).isprintable()
 
 
 def test_rejection__long_text_with_escapes__is_cut_and_cleaned() -> None:
-    from oracle.circuits.sandbox import _rejection
+    from oracle.circuits.sandbox import rejection
 
-    error = _rejection({"code": "syntax_error", "message": "\x1b[2Jroot:x:0\n" * 1000, "field": "c\x00ircuit"})
+    error = rejection({"code": "syntax_error", "message": "\x1b[2Jroot:x:0\n" * 1000, "field": "c\x00ircuit"})
     assert len(error.message) <= 300 and str(error).isprintable() and error.field == "circuit"
