@@ -42,7 +42,7 @@ class Ingest:
         self._oracle = oracle
         self._config = config
         self._clock = clock
-        self._swept_at = -SWEEP_SECONDS
+        self._swept_at = clock()
         self._has_finalized_tag = True
         self.head = 0
         self.last = 0
@@ -59,22 +59,24 @@ class Ingest:
         self._follow_reorganisation(head)
         confirmations = self._config.confirmations_on(self._chain.chain_id)
         target = final if confirmations is None else head.number - confirmations
-        found = self._read_up_to(target)
+        found = self._read_up_to(target, min(final, target))
         if self._clock() - self._swept_at >= SWEEP_SECONDS:
             found += self._sweep(target)
             self._swept_at = self._clock()
-        self._remember_final(min(final, target))
         return found
 
     # ------------------------------------------------------------------------------------------- reading
 
-    def _read_up_to(self, target: int) -> int:
+    def _read_up_to(self, target: int, final: int) -> int:
         known = self._journal.last_block()
         start = self._chain.deployment.block if known is None else known[0] + 1
         self.last = start - 1
         found = 0
         for _, until, events in self._chain.events_in_ranges(start, target):
-            found += self._journal.ingested(until, self._chain.block(until).hash, self._jobs_for_us(events))
+            jobs, end = self._jobs_for_us(events), self._chain.block(until).hash
+            found += self._journal.ingested(
+                until, end, jobs, final=self._newly_final(final) if until == target else None
+            )
             self.last = until
         if known is None and target >= start:
             # Only now: a remembered block counts as read, and so must everything before it be.
@@ -86,7 +88,7 @@ class Ingest:
         first = max(self._chain.deployment.block, target - self._config.backup_sweep_blocks)
         ranges = self._chain.events_in_ranges(first, target)
         jobs = [job for _, _, events in ranges for job in self._jobs_for_us(events)]
-        return sum(self._journal.add_job(*job) for job in jobs)
+        return sum(self._journal.add_job(*job) for job in jobs if self._journal.job(job[0]) is None)
 
     def _jobs_for_us(self, events: list[Event]) -> list[Job]:
         ours = []
@@ -136,10 +138,11 @@ class Ingest:
                 " a new journal from the chain you trust",
             )
 
-    def _remember_final(self, number: int) -> None:
+    def _newly_final(self, number: int) -> tuple[int, bytes] | None:
         known = self._journal.final_block()
-        if number >= self._chain.deployment.block and (known is None or number > known[0]):
-            self._journal.remember_final(number, self._chain.block(number).hash)
+        if number < self._chain.deployment.block or (known is not None and number <= known[0]):
+            return None
+        return number, self._chain.block(number).hash
 
     # -------------------------------------------------------------------------------------- reorganisations
 

@@ -166,15 +166,22 @@ class Journal:
         number, _, block_hash = row["value"].partition(":")
         return int(number), bytes.fromhex(block_hash)
 
-    def remember_final(self, number: int, block_hash: bytes) -> None:
-        """Write that the chain calls this block final."""
-        with self._transaction() as db:
-            value = f"{number}:{block_hash.hex()}"
-            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('final_block', ?)", (value,))
+    def ingested(
+        self,
+        number: int,
+        block_hash: bytes,
+        jobs: list[tuple[int, Terms, int, bytes]],
+        *,
+        final: tuple[int, bytes] | None = None,
+    ) -> int:
+        """Write the jobs created up to block ``number`` together with the block; returns how many were new.
 
-    def ingested(self, number: int, block_hash: bytes, jobs: list[tuple[int, Terms, int, bytes]]) -> int:
-        """Write the jobs created up to block ``number`` together with the block; returns how many were new."""
+        ``final`` is the newest block the chain calls final, if that is news.
+        """
         with self._transaction() as db:
+            if final is not None:
+                value = f"{final[0]}:{final[1].hex()}"
+                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('final_block', ?)", (value,))
             added = sum(self.add_job(*job) for job in jobs)
             self.remember_block(number, block_hash)
             db.execute("DELETE FROM blocks WHERE number <= ?", (number - 5_000,))
