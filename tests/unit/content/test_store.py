@@ -9,7 +9,7 @@ from oracle.content.cid import CID
 from oracle.content.select import open_store
 from oracle.content.store import MAX_PUBLISHED_BYTES, BlockStore, get_object, put_object
 from oracle.content.walk import MAX_BLOCK_BYTES, blocks_under
-from oracle.jobs.errors import ContentError, ContentNotFound, ContentUnavailable, InputError
+from oracle.jobs.errors import ContentError, ContentNotFound, InputError
 
 
 @pytest.fixture
