@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TITLE := \# Full lock of every dependency, with hashes, for Python 3.11 to 3.13. Made from pyproject.toml by `make lock`.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit integration contracts foundry fuzz slither proofs mutation gas artifacts check-artifacts lint venv analysis-venv contracts-setup lock clean
+.PHONY: help demo test unit integration chaos contracts foundry fuzz slither proofs mutation gas artifacts check-artifacts lint venv analysis-venv contracts-setup lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,11 @@ test: contracts-setup venv analysis-venv ## every suite, and a closing line with
 unit: venv ## unit tests
 	$(PYTEST) tests/unit $(ARGS)
 
-integration: venv ## nodes, chains and processes together
+integration: venv contracts-setup ## nodes, chains and processes together
 	$(PYTEST) tests/integration $(ARGS)
+
+chaos: venv contracts-setup ## break the node in every way, longer than make test does
+	QSCROW_CHAOS=long $(PYTEST) tests/chaos $(ARGS)
 
 contracts: venv contracts-setup ## Brownie tests of the contracts on anvil
 	$(BIN)/brownie test tests/contracts $(ARGS)

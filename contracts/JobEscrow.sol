@@ -237,7 +237,7 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
         bytes27 termsHash = JobSlots.hashWithBudget(terms, budget);
         _slots[jobId] = JobSlots.pack(termsHash, State.Approved, Tier.Unverified, slot.deadline());
         emit JobPromoted(jobId, msg.sender, budget, evidence);
-        _collect(terms.token, extra);
+        if (extra != 0 || msg.value != 0) _collect(terms.token, extra); // some tokens refuse to move nothing
     }
 
     /// @inheritdoc IJobEscrow
@@ -667,7 +667,7 @@ contract JobEscrow is IJobEscrow, EIP712, NoncesKeyed, ReentrancyGuardTransient 
     }
 
     function _send(address account, address token, address to, uint256 amount) private {
-        if (to == address(0)) revert InvalidRecipient();
+        if (to == address(0) || to == address(this)) revert InvalidRecipient();
         emit Withdrawn(account, token, to, amount);
         if (token == _NATIVE) {
             // Return data is not copied, so a recipient cannot burn gas with it.

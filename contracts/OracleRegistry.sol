@@ -71,7 +71,7 @@ contract OracleRegistry is IOracleRegistry {
 
     /// @inheritdoc IOracleRegistry
     function unstake(address to) external returns (uint256 amount) {
-        if (to == address(0)) revert InvalidRecipient();
+        if (to == address(0) || to == escrow) revert InvalidRecipient();
         Unstaking memory leaving = _unstaking[msg.sender];
         amount = leaving.amount;
         if (amount == 0) revert ZeroAmount();

@@ -251,7 +251,7 @@ interface IJobEscrow {
     error LengthMismatch();
     /// @notice There is nothing to withdraw.
     error NothingToWithdraw(address account, address token);
-    /// @notice The zero address cannot receive value.
+    /// @notice Value sent to the zero address or to the escrow itself would be lost.
     error InvalidRecipient();
     /// @notice The signature is not `account`'s over this request.
     error InvalidSignature(address account);

@@ -34,7 +34,7 @@ interface IOracleRegistry {
     error StillLocked(uint256 availableAt);
     /// @notice The recipient refused the native currency.
     error TransferFailed(address to, uint256 amount);
-    /// @notice The zero address cannot receive value.
+    /// @notice Value sent to the zero address or to the escrow would be lost.
     error InvalidRecipient();
 
     /// @notice Publish or replace the caller's key and profile, adding the value sent to its stake.

@@ -45,7 +45,9 @@ def findings() -> dict[str, str]:
     """What Slither reports outside libraries and tests: ``detector: function`` to its description."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
-        _run("slither", ".", *COMMON, "--filter-paths", SKIPPED, "--json", str(report))
+        output = _run("slither", ".", *COMMON, "--filter-paths", SKIPPED, "--json", str(report))
+        if not report.exists():
+            raise SystemExit(f"error: slither did not run:\n{output[-2000:]}")
         document = json.loads(report.read_text())
     if not document["success"]:
         raise SystemExit(f"error: slither failed: {document['error']}")

@@ -66,6 +66,22 @@ contract SilentToken {
     }
 }
 
+/// @dev Refuses to move nothing, as some tokens do.
+contract NonZeroToken is ERC20 {
+    error NothingToMove();
+
+    constructor() ERC20("NonZero", "NZT") {}
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        if (value == 0) revert NothingToMove();
+        super._update(from, to, value);
+    }
+}
+
 /// @dev Calls a hook of the sender before it moves anything, as ERC-777 does.
 contract HookToken is ERC20 {
     constructor() ERC20("Hook", "HOK") {}

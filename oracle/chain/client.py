@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from oracle.chain.contracts import JobEscrow, OracleRegistry, ResultNFT
 from oracle.chain.deployments import Deployment
 from oracle.chain.events import Event, decode_log
-from oracle.chain.failures import translated
+from oracle.chain.failures import endpoint_name, translated
+from oracle.chain.logs import MOST_BLOCKS, LogRanges
 from oracle.jobs.errors import ChainError, InputError
-
-REQUEST_TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,28 @@ class Block:
     timestamp: int
 
 
-def connect(url: str) -> Any:
-    """A web3 connection to the JSON-RPC endpoint at ``url`` (http or https). Raises :class:`InputError`."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # unbalanced brackets, a port that is no number
-        usable = False
-    if not usable:  # not quoted: it may hold credentials
+def connect(urls: str | Sequence[str]) -> Any:
+    """A web3 connection to one JSON-RPC endpoint or several (http or https). Raises :class:`InputError`."""
+    chosen = [urls] if isinstance(urls, str) else list(urls)
+    if not chosen or not all(map(_is_usable, chosen)):  # not quoted: it may hold credentials
         raise InputError("is not an http(s) URL", field="rpc", remedy="give http://host:port")
-    from web3 import HTTPProvider, Web3
+    from web3 import Web3
     from web3.middleware import ExtraDataToPOAMiddleware
 
-    w3 = Web3(HTTPProvider(url, request_kwargs={"timeout": REQUEST_TIMEOUT_SECONDS}))
+    from oracle.chain.endpoints import provider
+
+    w3 = Web3(provider(chosen))
     w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    w3.middleware_onion.remove("validation")  # asks for the chain id twice per estimate; the sender checks it itself
     return w3
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:  # unbalanced brackets, a port that is no number
+        return False
 
 
 class ChainClient:
@@ -51,6 +59,11 @@ class ChainClient:
         self.escrow = JobEscrow(w3, deployment.job_escrow)
         self.registry = OracleRegistry(w3, deployment.oracle_registry)
         self.nft = ResultNFT(w3, deployment.result_nft)
+        endpoints = getattr(w3.provider, "endpoints", None)
+        if endpoints is not None:
+            endpoints.expect_chain(deployment.chain_id)
+        d = deployment
+        self._logs = LogRanges(partial(self._raw_logs, [d.job_escrow, d.oracle_registry, d.result_nft], None))
 
     @property
     def chain_id(self) -> int:
@@ -81,38 +94,41 @@ class ChainClient:
 
     def events(self, first_block: int, last_block: int) -> list[Event]:
         """Events of the three contracts in the blocks, both included, in chain order. Raises :class:`ChainError`."""
-        d = self.deployment
-        return self._events(first_block, last_block, [d.job_escrow, d.oracle_registry, d.result_nft], None)
+        return [event for _, _, events in self.events_in_ranges(first_block, last_block) for event in events]
+
+    def events_in_ranges(self, first_block: int, last_block: int) -> Iterator[tuple[int, int, list[Event]]]:
+        """The same range by range as the endpoint serves it: (first block, last block, events)."""
+        for first, last, logs in self._logs.read(first_block, last_block):
+            yield first, last, self._decoded(logs, first, last)
 
     def job_events(self, job_id: int, first_block: int, last_block: int) -> list[Event]:
         """The escrow's events about one job. Raises :class:`ChainError`."""
         topics = [None, "0x" + job_id.to_bytes(32, "big").hex()]
-        return self._events(first_block, last_block, [self.deployment.job_escrow], topics)
+        # One job has few events: whole chains are served where ranges of everything are not.
+        ranges = LogRanges(partial(self._raw_logs, [self.deployment.job_escrow], topics), blocks=MOST_BLOCKS)
+        found = [self._decoded(logs, first, last) for first, last, logs in ranges.read(first_block, last_block)]
+        return [event for events in found for event in events]
 
-    def _events(self, first_block: int, last_block: int, addresses: list[str], topics: list | None) -> list[Event]:
-        if last_block < first_block:
-            return []
-        query: dict[str, Any] = {"fromBlock": first_block, "toBlock": last_block, "address": addresses}
+    def _raw_logs(self, addresses: list[str], topics: list | None, first: int, last: int) -> list[Any]:
+        query: dict[str, Any] = {"fromBlock": first, "toBlock": last, "address": addresses}
         if topics is not None:
             query["topics"] = topics
         with translated(endpoint_name(self.w3)):
-            logs = self.w3.eth.get_logs(query)
-        events = [event for event in map(decode_log, logs) if event is not None]
-        if any(not first_block <= event.block <= last_block for event in events):
-            raise ChainError("the endpoint answered with logs outside the range asked for", remedy="use another one")
-        return sorted(events, key=lambda event: (event.block, event.log_index))
+            return self.w3.eth.get_logs(query)
+
+    def _decoded(self, logs: list[Any], first: int, last: int) -> list[Event]:
+        """The events among ``logs`` in chain order, once they are what was asked for."""
+        d = self.deployment
+        ours = {d.job_escrow, d.oracle_registry, d.result_nft}
+        with translated(endpoint_name(self.w3)):
+            events = [event for event in map(decode_log, logs) if event is not None]
+            if any(not first <= event.block <= last or event.address not in ours for event in events):
+                raise ChainError("the endpoint answered with logs that were not asked for", remedy="use another one")
+            if len({event.key for event in events}) != len(events):
+                raise ChainError("the endpoint answered with the same log twice", remedy="use another one")
+            return sorted(events, key=lambda event: (event.block, event.log_index))
 
     def balance(self, account: str) -> int:
         """Native balance in wei."""
         with translated(endpoint_name(self.w3)):
             return self.w3.eth.get_balance(account)
-
-
-def endpoint_name(w3: Any) -> str:
-    """How to name the endpoint to people: its URL without credentials or path secrets, or ``the local chain``."""
-    url = getattr(w3.provider, "endpoint_uri", None)
-    if not url:
-        return "the local chain"
-    parts = urlsplit(str(url))
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}"

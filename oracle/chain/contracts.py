@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from oracle.chain.artifacts import artifact
-from oracle.chain.failures import translated
+from oracle.chain.failures import endpoint_name, translated
+from oracle.jobs.errors import ChainError
 from oracle.jobs.states import State, Tier
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 
@@ -23,19 +26,83 @@ class Call:
     value: int = 0
 
 
+class Delivery(NamedTuple):
+    """One of a batch: what :meth:`JobEscrow.deliver` takes. ``attestation`` is the validator's, in the order of
+    ``IJobEscrow.Attestation``: (accepted, method, distance, 32-byte report, signature)."""
+
+    job_id: int
+    terms: Terms
+    charge: int
+    result: bytes
+    attestation: tuple[bool, int, int, bytes, bytes] | None = None
+
+    def to_abi(self) -> tuple[Any, ...]:
+        """The ``BatchedDelivery`` tuple the contract takes."""
+        attestation = self.attestation or (False, 0, 0, bytes(32), b"")
+        attested = self.attestation is not None
+        return (self.job_id, self.terms.to_abi(), self.charge, self.result, attested, attestation)
+
+
+@dataclass(frozen=True)
+class _Function:
+    """One entry of an ABI: selector and types, ready for eth_abi."""
+
+    selector: bytes
+    inputs: list[str]
+    outputs: list[str]
+
+
 class _Wrapper:
+    """Encodes and decodes by itself: web3's contract objects search the ABI at every call, which costs milliseconds."""
+
     _NAME: str
 
     def __init__(self, w3: Any, address: str):
         self.address = address
-        self._contract = w3.eth.contract(address=address, abi=artifact(self._NAME)["abi"])
+        self._w3 = w3
+        self._endpoint = endpoint_name(w3)
 
     def _read(self, name: str, *args: Any) -> Any:
-        with translated():
-            return self._contract.functions[name](*args).call()
+        function = _functions(self._NAME)[name]
+        with translated(self._endpoint):
+            answer = self._w3.eth.call({"to": self.address, "data": _encoded(function, args)})
+        values = self._decoded(function, bytes(answer))
+        return values[0] if len(values) == 1 else values
 
     def _call(self, label: str, name: str, *args: Any, value: int = 0) -> Call:
-        return Call(label, self.address, self._contract.encode_abi(name, args=args), value)
+        return Call(label, self.address, _encoded(_functions(self._NAME)[name], args), value)
+
+    def _decoded(self, function: _Function, answer: bytes) -> tuple[Any, ...]:
+        from eth_abi import decode
+        from eth_abi.exceptions import DecodingError
+
+        try:
+            return decode(function.outputs, answer)
+        except (DecodingError, OverflowError):
+            raise ChainError(
+                f"no Qscrow contract answers at {self.address} on {self._endpoint}",
+                remedy="check the deployment file and the chain",
+            ) from None
+
+
+def _encoded(function: _Function, args: tuple[Any, ...]) -> str:
+    from eth_abi import encode
+
+    return "0x" + (function.selector + encode(function.inputs, args)).hex()
+
+
+@cache
+def _functions(contract: str) -> dict[str, _Function]:
+    """By name; of ERC-721's one overloaded name, which nobody calls here, the last."""
+    from eth_utils.abi import function_abi_to_4byte_selector, get_abi_input_types, get_abi_output_types
+
+    entries = [entry for entry in artifact(contract)["abi"] if entry["type"] == "function"]
+    return {
+        entry["name"]: _Function(
+            function_abi_to_4byte_selector(entry), get_abi_input_types(entry), get_abi_output_types(entry)
+        )
+        for entry in entries
+    }
 
 
 class JobEscrow(_Wrapper):
@@ -77,6 +144,10 @@ class JobEscrow(_Wrapper):
     def deliver(self, job_id: int, terms: Terms, charge: int, result: bytes) -> Call:
         """Post the digest of the sealed result and the charge."""
         return self._call("deliver", "deliver", job_id, terms.to_abi(), charge, result)
+
+    def deliver_batch(self, items: Iterable[Delivery]) -> Call:
+        """Several deliveries; the contract skips those whose job moved on, anything else wrong reverts them all."""
+        return self._call("deliverBatch", "deliverBatch", [item.to_abi() for item in items])
 
     def settle(self, job_id: int, terms: Terms) -> Call:
         """End a delivered job whose period is over."""
@@ -162,7 +233,9 @@ class ResultNFT(_Wrapper):
 
     def owner_of(self, job_id: int) -> str:
         """Current owner of the job's result token."""
-        return self._read("ownerOf", job_id)
+        from eth_utils import to_checksum_address
+
+        return to_checksum_address(self._read("ownerOf", job_id))
 
     def result_of(self, job_id: int) -> bytes:
         """Digest of the sealed result."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from oracle.chain.artifacts import artifact
-from oracle.chain.client import endpoint_name
 from oracle.chain.contracts import Call
 from oracle.chain.deployments import Deployment
-from oracle.chain.failures import translated
+from oracle.chain.failures import endpoint_name, translated
 from oracle.chain.sender import Sender
 
 

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from oracle.chain.artifacts import errors_by_selector
 from oracle.jobs.errors import ChainError, ChainUnavailable, QscrowError
@@ -33,6 +34,19 @@ class Reverted(ChainError):
         self.arguments = arguments
         shown = ", ".join(f"{key}={_shown(name, key, value)}" for key, value in arguments.items())
         super().__init__(f"the contract refused: {name}({shown})", remedy=REMEDIES.get(name))
+
+
+def endpoint_name(w3: Any) -> str:
+    """How to name the endpoint to people: its URL without credentials or path secrets, or ``the local chain``."""
+    url = getattr(w3.provider, "endpoint_uri", None)
+    return shown_url(str(url)) if url else "the local chain"
+
+
+def shown_url(url: str) -> str:
+    """``url`` without credentials, path and query, any of which may hold a secret."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from oracle.backends.select import open_backend
 from oracle.chain.client import ChainClient
+from oracle.chain.fees import FeePolicy
 from oracle.chain.sender import Sender
 from oracle.circuits.limits import CircuitLimits
 from oracle.content.store import ContentStore
@@ -40,7 +41,13 @@ def opened_node(
     limits = limits or CircuitLimits()
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
     with closing(Journal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
-        sender = Sender(chain.w3, account, book)
+        policy = FeePolicy(
+            bump_after_blocks=config.bump_after_blocks,
+            max_fee_wei=config.max_fee_wei,
+            max_tip_wei=config.max_tip_wei,
+            max_in_flight=config.max_in_flight_transactions,
+        )
+        sender = Sender(chain.w3, account, book, policy=policy)
         node = Node(Tools(chain, sender, book, store, backend, key, config, limits), report=report, complain=complain)
         try:
             yield node

@@ -13,16 +13,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
-from oracle.chain.sender import Attempt
+from oracle.chain.attempts import Attempt
 from oracle.jobs.errors import JournalError
 from oracle.jobs.terms import Terms
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 
 
 class Step(StrEnum):
@@ -55,6 +56,10 @@ class JobRow:
     retry_at: float = 0.0
     result: str | None = None
     sealed: bytes | None = None
+
+
+class Forgotten(JournalError):
+    """The job's row is gone, or another job's by now: a reorganisation took it away while it was worked on."""
 
 
 class Journal:
@@ -152,9 +157,31 @@ class Journal:
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO blocks (number, hash) VALUES (?, ?)", (number, block_hash))
 
-    def ingested(self, number: int, block_hash: bytes, jobs: list[tuple[int, Terms, int, bytes]]) -> int:
-        """Write the jobs created up to block ``number`` together with the block; returns how many were new."""
+    def final_block(self) -> tuple[int, bytes] | None:
+        """Number and hash of the newest block that the chain called final."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'final_block'").fetchone()
+        if row is None:
+            return None
+        number, _, block_hash = row["value"].partition(":")
+        return int(number), bytes.fromhex(block_hash)
+
+    def ingested(
+        self,
+        number: int,
+        block_hash: bytes,
+        jobs: list[tuple[int, Terms, int, bytes]],
+        *,
+        final: tuple[int, bytes] | None = None,
+    ) -> int:
+        """Write the jobs created up to block ``number`` together with the block; returns how many were new.
+
+        ``final`` is the newest block the chain calls final, if that is news.
+        """
         with self._transaction() as db:
+            if final is not None:
+                value = f"{final[0]}:{final[1].hex()}"
+                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('final_block', ?)", (value,))
             added = sum(self.add_job(*job) for job in jobs)
             self.remember_block(number, block_hash)
             db.execute("DELETE FROM blocks WHERE number <= ?", (number - 5_000,))
@@ -170,12 +197,11 @@ class Journal:
     # ----------------------------------------------------------------------------------------- outbox
 
     def record(self, attempt: Attempt) -> None:
-        """Keep a signed transaction before it is broadcast (:class:`oracle.chain.sender.AttemptLog`)."""
+        """Keep a signed transaction before it is broadcast (:class:`oracle.chain.attempts.AttemptLog`)."""
+        values = (*(getattr(attempt, name) for name in _ATTEMPT_FIELDS), time.time())
+        marks = ", ".join("?" * len(values))
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO outbox (purpose, sender, nonce, raw, tx_hash, at) VALUES (?, ?, ?, ?, ?, ?)",
-                (attempt.purpose, attempt.sender, attempt.nonce, attempt.raw, attempt.tx_hash, time.time()),
-            )
+            db.execute(f"INSERT INTO outbox ({', '.join(_ATTEMPT_FIELDS)}, at) VALUES ({marks})", values)
 
     def forget(self, attempt: Attempt) -> None:
         """Drop an attempt that can never be mined."""
@@ -188,15 +214,23 @@ class Journal:
             row = self._db.execute("SELECT MAX(nonce) AS top FROM outbox WHERE sender = ?", (sender,)).fetchone()
         return 0 if row["top"] is None else row["top"] + 1
 
-    def attempt(self, purpose: str) -> Attempt | None:
-        """The newest transaction signed for ``purpose``."""
+    def attempts(self, purpose: str) -> list[Attempt]:
+        """The transactions signed for ``purpose``, newest first."""
+        return self._attempts("purpose = ? ORDER BY rowid DESC", purpose)
+
+    def open_attempts(self, sender: str) -> list[Attempt]:
+        """The attempts whose nonces are not closed, by nonce, then oldest first."""
+        return self._attempts("sender = ? AND NOT closed ORDER BY nonce, rowid", sender)
+
+    def close_nonce(self, sender: str, nonce: int) -> None:
+        """Whatever has this nonce is final on chain."""
+        with self._transaction() as db:
+            db.execute("UPDATE outbox SET closed = 1 WHERE sender = ? AND nonce = ?", (sender, nonce))
+
+    def _attempts(self, condition: str, *values: object) -> list[Attempt]:
         with self._lock:
-            row = self._db.execute(
-                "SELECT * FROM outbox WHERE purpose = ? ORDER BY nonce DESC LIMIT 1", (purpose,)
-            ).fetchone()
-        if row is None:
-            return None
-        return Attempt(row["purpose"], row["sender"], row["nonce"], row["raw"], row["tx_hash"])
+            rows = self._db.execute(f"SELECT {', '.join(_ATTEMPT_FIELDS)} FROM outbox WHERE {condition}", values)
+            return [Attempt(*row) for row in rows]
 
     # --------------------------------------------------------------------------------------- internals
 
@@ -230,9 +264,9 @@ class Journal:
             self._db.execute("COMMIT")
 
     def _write(self, db: sqlite3.Connection, job: JobRow) -> None:
-        db.execute(
+        written = db.execute(
             "UPDATE jobs SET terms = ?, step = ?, reason = ?, attempts = ?, retry_at = ?, result = ?, sealed = ?"
-            " WHERE job_id = ?",
+            " WHERE job_id = ? AND block_hash = ?",
             (
                 json.dumps(job.terms.to_json()),
                 job.step,
@@ -242,8 +276,11 @@ class Journal:
                 job.result,
                 job.sealed,
                 job.job_id,
+                job.block_hash,
             ),
-        )
+        ).rowcount
+        if not written:
+            raise Forgotten(f"job {job.job_id} of block 0x{job.block_hash.hex()} is not in the journal any more")
 
     def _note(self, db: sqlite3.Connection, job_id: int, step: Step, note: str) -> None:
         db.execute(
@@ -330,6 +367,10 @@ _SCHEMA = (
         sender TEXT NOT NULL,
         nonce INTEGER NOT NULL,
         raw BLOB NOT NULL,
+        max_fee INTEGER NOT NULL,
+        max_tip INTEGER NOT NULL,
+        block INTEGER NOT NULL,
+        closed INTEGER NOT NULL DEFAULT 0,
         at REAL NOT NULL
     )""",
     "CREATE INDEX IF NOT EXISTS outbox_by_purpose ON outbox (purpose)",

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from oracle.backends.base import Backend
@@ -18,7 +22,7 @@ from oracle.chain.client import ChainClient
 from oracle.chain.contracts import Call
 from oracle.chain.failures import Reverted
 from oracle.chain.history import fetch_job
-from oracle.chain.sender import Receipt, Sender
+from oracle.chain.sender import MinedButReverted, Sender, TooManyInFlight
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import lint
 from oracle.circuits.run import RunRequest, RunResult
@@ -40,8 +44,9 @@ from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
-from oracle.node.journal import JobRow, Journal, Step
+from oracle.node.journal import Forgotten, JobRow, Journal, Step
 from oracle.node.policy import charge_for, check_spec, check_terms
+from oracle.node.purposes import purpose_of
 from oracle.routing.route import REVIEW, Candidate, Decision, route
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
@@ -49,6 +54,8 @@ from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import open_sealed
 
 MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
+SPECS_REMEMBERED = 256
+RECENT_SECONDS = 0.5
 RUN_GRACE_SECONDS = 30
 TRANSIENT = (ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
 # What a run can end with through no fault of its circuit, at least not for certain: worth trying again.
@@ -85,25 +92,29 @@ class Pipeline:
     def __init__(self, tools: Tools, report: Report = lambda *_: None):
         self._t = tools
         self._oracle = tools.sender.address
-        self._report = report
+        self.report = report
+        # Asked for every job, and the same for all of them for a while.
+        self._head = _Recent(lambda: tools.chain.block().timestamp)
+        self._free_stake = _Recent(self._read_free_stake)
+        self._spec = lru_cache(SPECS_REMEMBERED)(self._read_spec)
         self._steps: dict[Step, Callable[[JobRow], JobRow]] = {
             Step.SEEN: self._check,
             Step.CHECKED: self._accept,
             Step.ACCEPTED: self._run,
             Step.RAN: self._seal,
-            Step.SEALED: self._deliver,
             Step.DELIVERED: self._settle,
             Step.DECLINING: self._decline,
         }
 
     def advance(self, job: JobRow) -> JobRow:
         """Take ``job`` as far as it goes now; returns its last row. Expected failures end up in the journal."""
-        while job.step != Step.CLOSED:
-            before = job
-            job = self._one_step(job)
-            if job.step == before.step:
-                return job
-            self._report(job.job_id, job.step, job.reason)
+        with suppress(Forgotten):  # a reorganisation took the job away meanwhile
+            while job.step in self._steps:
+                before = job
+                job = self._one_step(job)
+                if job.step == before.step:
+                    break
+                self.report(job.job_id, job.step, job.reason)
         return job
 
     def _one_step(self, job: JobRow) -> JobRow:
@@ -111,14 +122,14 @@ class Pipeline:
             return self._steps[job.step](job)
         except CircuitRejected as err:
             if err.code in MACHINE_FAULTS and job.attempts < self._t.config.max_attempts:
-                return self._postpone(job, str(err))
+                return self.postpone(job, str(err))
             return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
         except (Unrunnable, PolicyDenied) as err:
             return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
-        except Reverted as err:
-            return self._after_refusal(job, err)
+        except (Reverted, MinedButReverted) as err:
+            return self.as_on_chain(job, str(err), too_late=getattr(err, "name", "") == "TooLate")
         except TRANSIENT as err:
-            return self._postpone(job, str(err))
+            return self.postpone(job, str(err))
 
     # -------------------------------------------------------------------------------------------- steps
 
@@ -126,10 +137,9 @@ class Pipeline:
         """SEEN → CHECKED: everything that can speak against the job speaks before money is at stake."""
         if self._is_over(job):
             return self._close_as_on_chain(job)
-        now = self._t.chain.block().timestamp
-        stake, locked = self._t.chain.registry.stake_of(self._oracle)
-        check_terms(job.terms, self._t.config, now=now, free_stake=stake - locked)
-        spec = self._spec(job.terms)
+        now = self._head()
+        check_terms(job.terms, self._t.config, now=now, free_stake=self._free_stake())
+        spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
         request, decision, qubits = self._request(job, spec)
         estimate = self._t.backend.estimate(request, qubits)
@@ -138,24 +148,30 @@ class Pipeline:
         return self._t.journal.advance(job, Step.CHECKED, note=decision.reasons.get(decision.backend or "", ""))
 
     def _accept(self, job: JobRow) -> JobRow:
-        """CHECKED → ACCEPTED. Acceptance comes before the run, so that the requester cannot cancel a finished job."""
-        self._send(job, "accept", self._t.chain.escrow.accept(job.job_id, job.terms))
+        """CHECKED → ACCEPTED. Acceptance comes before the run, so that the requester cannot cancel a finished job,
+        unless there is little to lose and the job is addressed to us."""
+        if self._may_skip_acceptance(job):
+            return self._t.journal.advance(job, Step.ACCEPTED, note="not accepted on chain: the charge is small")
+        if not self._achieve(job, "accept", lambda: self._t.chain.escrow.accept(job.job_id, job.terms)):
+            return job
         return self._t.journal.advance(job, Step.ACCEPTED, terms=job.terms.taken_by(self._oracle))
 
     def _run(self, job: JobRow) -> JobRow:
         """ACCEPTED → RAN: the counts are in the journal before anybody else hears of them."""
-        spec = self._spec(job.terms)
+        spec = self._spec(job.terms.spec)
         request, decision, _ = self._request(job, spec)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
         reference = self._t.backend.reconcile(tag) or self._t.backend.submit(request, tag)
         run = self._t.backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
-        stored = {"run": asdict(run), "routing": decision.as_dict()}
+        # Fixed here: the sealed result and the delivery must name the same charge, whatever prices become.
+        charge = min(charge_for(spec, self._t.config), job.terms.budget - job.terms.validator_fee)
+        stored = {"run": asdict(run), "routing": decision.as_dict(), "charge": charge}
         return self._t.journal.advance(job, Step.RAN, note=run.engine, result=json.dumps(stored))
 
     def _seal(self, job: JobRow) -> JobRow:
         """RAN → SEALED: sealed once, kept, pinned. Sealing again would give other bytes and another digest."""
         if job.sealed is None:
-            spec = self._spec(job.terms)
+            spec = self._spec(job.terms.spec)
             stored = json.loads(job.result or "")
             chain_id, contract = self._t.chain.chain_id, self._t.chain.deployment.job_escrow
             result = result_document(
@@ -163,7 +179,7 @@ class Pipeline:
                 spec,
                 RunResult(**stored["run"]),
                 routing=stored["routing"],
-                charge=charge_for(spec, self._t.config),
+                charge=stored["charge"],
                 oracle=self._oracle,
             )
             context = SealContext.for_result(
@@ -178,38 +194,39 @@ class Pipeline:
         put_object(self._t.store, job.sealed or b"")
         return self._t.journal.advance(job, Step.SEALED, note=digest(job.sealed or b"").hex())
 
-    def _deliver(self, job: JobRow) -> JobRow:
-        """SEALED → DELIVERED, or CLOSED if the delivery settled at once."""
-        charge = charge_for(self._spec(job.terms), self._t.config)
-        call = self._t.chain.escrow.deliver(job.job_id, job.terms, charge, digest(job.sealed or b""))
-        self._send(job, "deliver", call)
-        step = Step.DELIVERED if job.terms.challenge_period else Step.CLOSED
-        return self._t.journal.advance(job, step, reason="" if step == Step.DELIVERED else State.SETTLED.label)
-
     def _settle(self, job: JobRow) -> JobRow:
         """DELIVERED → CLOSED once somebody, if need be this node, has settled the job."""
         if self._is_over(job):
             return self._close_as_on_chain(job)
-        deadline = self._t.chain.escrow.deadline_of(job.job_id)
-        if self._t.chain.block().timestamp <= deadline:
+        left = self._t.chain.escrow.deadline_of(job.job_id) - self._head()
+        if left >= 0:
+            pause = min(left + 1, self._t.config.max_backoff_seconds)
+            return self._t.journal.postpone(job, "may still be challenged", time.time() + pause)
+        if not self._achieve(job, "settle", lambda: self._t.chain.escrow.settle(job.job_id, job.terms)):
             return job
-        self._send(job, "settle", self._t.chain.escrow.settle(job.job_id, job.terms))
         return self._close_as_on_chain(job)
 
     def _decline(self, job: JobRow) -> JobRow:
         """DECLINING → CLOSED: an addressed job is rejected, an accepted one failed, an open one left to others."""
-        state = self._t.chain.escrow.state_of(job.job_id)
-        if state == State.CREATED and job.terms.oracle == self._oracle:
-            self._send(job, "reject", self._t.chain.escrow.reject(job.job_id, job.terms, job.reason))
-        elif state in TAKEN and job.terms.oracle == self._oracle:
-            self._send(job, "fail", self._t.chain.escrow.fail(job.job_id, job.terms, job.reason))
-        return self._t.journal.advance(job, Step.CLOSED, note=job.reason)
+        escrow, state = self._t.chain.escrow, self._t.chain.escrow.state_of(job.job_id)
+        ours = job.terms.oracle == self._oracle
+        if ours and state == State.CREATED:
+            done = self._achieve(job, "reject", lambda: escrow.reject(job.job_id, job.terms, job.reason))
+        elif ours and state in TAKEN:
+            done = self._achieve(job, "fail", lambda: escrow.fail(job.job_id, job.terms, job.reason))
+        else:
+            done = True
+        return self._t.journal.advance(job, Step.CLOSED, note=job.reason) if done else job
 
     # ------------------------------------------------------------------------------------------- parts
 
-    def _spec(self, terms: Terms) -> dict[str, Any]:
+    def _read_free_stake(self) -> int:
+        stake, locked = self._t.chain.registry.stake_of(self._oracle)
+        return stake - locked
+
+    def _read_spec(self, digest: bytes) -> dict[str, Any]:
         try:
-            return parse_spec(get_object(self._t.store, terms.spec, MAX_SPEC_BYTES))
+            return parse_spec(get_object(self._t.store, digest, MAX_SPEC_BYTES))
         except InputError as err:
             raise Unrunnable("bad_spec", str(err)) from err
         except ContentError as err:
@@ -259,20 +276,18 @@ class Pipeline:
             readers.append(Recipient("nacl", key))
         return readers
 
-    def _send(self, job: JobRow, action: str, call: Call) -> Receipt:
-        """Achieve ``action`` once: find the transaction already signed for it, or sign one."""
-        # The terms' hash tells apart two jobs that a reorganisation gave the same number.
-        purpose = f"{job.job_id}:{job.terms.hash().hex()[:16]}:{action}"
-        attempt = self._t.journal.attempt(purpose)
-        if attempt is not None:
-            receipt = self._t.sender.receipt(attempt)
-            if receipt is not None:
-                return receipt
-            if not self._t.sender.overtaken(attempt):
-                self._t.sender.resend(attempt)
-                return self._t.sender.wait(attempt)
-            self._t.journal.forget(attempt)
-        return self._t.sender.send(call, purpose)
+    def _may_skip_acceptance(self, job: JobRow) -> bool:
+        charge = charge_for(self._spec(job.terms.spec), self._t.config)
+        return job.terms.oracle == self._oracle and job.terms.bond == 0 and charge <= self._t.config.accept_above_wei
+
+    def _achieve(self, job: JobRow, action: str, call: Callable[[], Call]) -> bool:
+        """Whether ``action`` is mined; if not, see that a transaction for it is under way. Never waits."""
+        purpose = purpose_of(action, [job])
+        if self._t.sender.outcome(purpose) is not None:
+            return True
+        with suppress(TooManyInFlight):  # the next look tries again
+            self._t.sender.start(call(), purpose)
+        return False
 
     # ---------------------------------------------------------------------------------------- set-backs
 
@@ -283,24 +298,43 @@ class Pipeline:
         state = self._t.chain.escrow.state_of(job.job_id)
         return self._t.journal.advance(job, Step.CLOSED, note="as on chain", reason=job.reason or state.label)
 
-    def _after_refusal(self, job: JobRow, err: Reverted) -> JobRow:
-        """The contract refused: the job is not where the journal thinks. The chain says where it is."""
-        history = fetch_job(self._t.chain, job.job_id, first_block=job.block)
+    def as_on_chain(self, job: JobRow, why: str, *, too_late: bool = False) -> JobRow:
+        """Put ``job`` where the chain says it is; ``why`` it was looked up goes into its history."""
+        try:
+            history = fetch_job(self._t.chain, job.job_id, first_block=job.block)
+        except InputError:  # a reorganisation took it away; if it does not come back, ingestion will forget it
+            return self.postpone(job, "is not on the chain at the moment")
         ours = history.terms.oracle == self._oracle
-        if err.name == "TermsMismatch" and ours and history.state == State.APPROVED and history.terms != job.terms:
-            return self._t.journal.advance(job, job.step, note="promoted by the requester", terms=history.terms)
         if job.step == Step.CHECKED and history.state in TAKEN and ours:
-            return self._t.journal.advance(job, Step.ACCEPTED, note=str(err), terms=history.terms)
+            return self._t.journal.advance(job, Step.ACCEPTED, note=why, terms=history.terms)
+        if history.state == State.APPROVED and ours and history.terms != job.terms:
+            return self._t.journal.advance(job, job.step, note="promoted by the requester", terms=history.terms)
         if job.step == Step.SEALED and history.state in (State.COMPLETED, State.DISPUTED):
-            return self._t.journal.advance(job, Step.DELIVERED, note=str(err))
+            return self._t.journal.advance(job, Step.DELIVERED, note=why)
         taken_by_another = not ours and history.terms.oracle != ZERO_ADDRESS
-        if history.is_terminal or taken_by_another or err.name == "TooLate":
-            return self._t.journal.advance(job, Step.CLOSED, note=str(err), reason=history.state.label)
-        return self._postpone(job, str(err))
+        if history.is_terminal or taken_by_another or too_late:
+            return self._t.journal.advance(job, Step.CLOSED, note=why, reason=history.state.label)
+        return self.postpone(job, why)
 
-    def _postpone(self, job: JobRow, why: str) -> JobRow:
+    def postpone(self, job: JobRow, why: str) -> JobRow:
+        """Try the job's step again later, each time a little later."""
         delay = min(2.0**job.attempts, self._t.config.max_backoff_seconds)
         return self._t.journal.postpone(job, why, time.time() + delay)
+
+
+class _Recent:
+    """What ``read`` answered within the last half second. Thread-safe."""
+
+    def __init__(self, read: Callable[[], int]):
+        self._read = read
+        self._lock = threading.Lock()
+        self._value, self._at = 0, -math.inf
+
+    def __call__(self) -> int:
+        with self._lock:
+            if time.monotonic() - self._at >= RECENT_SECONDS:
+                self._value, self._at = self._read(), time.monotonic()
+            return self._value
 
 
 def _unrunnable_content(err: ContentError) -> Exception:

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 
 from oracle.jobs.errors import ChainError
-from oracle.node.ingest import Ingest
-from oracle.node.journal import ACTIVE, JobRow, Step
+from oracle.node.deliveries import Deliveries
+from oracle.node.ingest import FinalityBroken, Ingest
+from oracle.node.journal import ACTIVE, Forgotten, JobRow, Journal, Step
 from oracle.node.pipeline import Pipeline, Tools
 
 INTERNAL_ERROR_PAUSE_SECONDS = 30
@@ -29,10 +31,16 @@ class Node:
         self._t = tools
         self._ingest = Ingest(tools.chain, tools.journal, tools.sender.address, tools.config)
         self._pipeline = Pipeline(tools, report)
+        self._deliveries = Deliveries(tools, self._pipeline)
         self._complain = complain
         self._stop = threading.Event()
         self._workers = ThreadPoolExecutor(tools.config.max_jobs_at_once, thread_name_prefix="job")
         self._in_flight: dict[int, Future[JobRow]] = {}
+
+    @property
+    def journal(self) -> Journal:
+        """What the node remembers."""
+        return self._t.journal
 
     def run(self) -> None:
         """Repeat :meth:`tick` until :meth:`stop`. An unreachable chain is waited for, never given up."""
@@ -41,6 +49,8 @@ class Node:
             try:
                 self.tick()
                 failures = 0
+            except FinalityBroken:
+                raise
             except ChainError as err:
                 failures += 1
                 self._complain(str(err))
@@ -55,8 +65,10 @@ class Node:
         """Take in new blocks and start work on every job that is due; returns how many jobs are in flight."""
         self._collect()
         self._ingest.run_once()
+        self._t.sender.tend()
+        self._deliveries.run_once(idle=not self._in_flight)
         now = time.time()
-        for job in self._t.journal.jobs(ACTIVE):
+        for job in self._t.journal.jobs(tuple(step for step in ACTIVE if step != Step.SEALED)):
             if len(self._in_flight) >= self._t.config.max_jobs_at_once:
                 break
             if job.job_id not in self._in_flight and job.retry_at <= now:
@@ -86,4 +98,5 @@ class Node:
         self._complain(f"job {job_id}: {text}")
         job = self._t.journal.job(job_id)
         if job is not None:
-            self._t.journal.postpone(job, text, time.time() + INTERNAL_ERROR_PAUSE_SECONDS)
+            with suppress(Forgotten):
+                self._t.journal.postpone(job, text, time.time() + INTERNAL_ERROR_PAUSE_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from brownie import web3
+from brownie import NonZeroToken, web3
 from world import BUDGET, CHARGE, EVIDENCE, EXTRA, PROMOTION_NOTICE, RESULT, at, refusal, refusal_values, refused_field
 
 from oracle.jobs.states import State
@@ -40,6 +40,16 @@ def test_promote__in_a_token__takes_the_extra_in_it(world):
     job, _ = world.promoted(world.promotable(token=world.token.address))
 
     assert world.token.balanceOf(world.escrow) == BUDGET + EXTRA
+    assert world.state(job) == State.APPROVED
+
+
+def test_promote__without_money_in_a_token_that_cannot_move_nothing__is_taken(world):
+    token = world.funder.deploy(NonZeroToken)
+    token.mint(world.requester, BUDGET, {"from": world.funder})
+    token.approve(world.escrow, BUDGET, {"from": world.requester})
+
+    job, _ = world.promoted(world.promotable(token=token.address), extra=0)
+
     assert world.state(job) == State.APPROVED
 
 

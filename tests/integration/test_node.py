@@ -168,16 +168,23 @@ def test_node__killed_after_any_step__finishes_the_job_once(bench, step):
 def test_node__killed_around_a_broadcast__sends_the_same_transaction(bench, monkeypatch, action, moment):
     """Between recording and broadcasting nothing is on the chain yet; after broadcasting it is, unknown to the node."""
     job_id = bench.submit("ghz", parties=Parties(oracle=bench.operator.address, bond=BOND))
-    target = "_broadcast" if moment == "recorded" else "wait"
+    target = "_broadcast_first" if moment == "recorded" else "start"
     real = getattr(Sender, target)
 
-    def dying(self, attempt, *args, **options):
+    def dying_before(self, attempt, *args, **options):
         if attempt.purpose.endswith(action):
             raise Killed
         return real(self, attempt, *args, **options)
 
+    def dying_after(self, call, purpose):
+        attempt = real(self, call, purpose)
+        if purpose.endswith(action):
+            raise Killed
+        return attempt
+
     with monkeypatch.context() as patched:
-        patched.setattr(Sender, target, dying)
+        patched.setattr(Sender, target, dying_before if moment == "recorded" else dying_after)
+        patched.setattr(Sender, "tend", lambda self: None)  # the main loop must not outlive the thread that is killed
         with bench.node() as node, pytest.raises(Killed):
             bench.run_until_idle(node)
     before = bench.chain.w3.eth.get_transaction_count(bench.operator.address)

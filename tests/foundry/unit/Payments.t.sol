@@ -44,6 +44,7 @@ contract PaymentsTest is Bench {
         _refuse(stranger, 0, abi.encodeCall(escrow.withdraw, (NATIVE, TO)), _nothing(stranger, NATIVE));
         bytes memory nobody = abi.encodeWithSelector(IJobEscrow.InvalidRecipient.selector);
         _refuse(requester, 0, abi.encodeCall(escrow.withdraw, (NATIVE, address(0))), nobody);
+        _refuse(requester, 0, abi.encodeCall(escrow.withdraw, (NATIVE, address(escrow))), nobody);
         _owesOf(NATIVE, requester, BUDGET);
     }
 
@@ -166,6 +167,8 @@ contract PaymentsTest is Bench {
         _credited(_own());
         wish.to = address(0);
         bytes memory nobody = abi.encodeWithSelector(IJobEscrow.InvalidRecipient.selector);
+        _refuse(stranger, 0, _for(wish, REQUESTER), nobody);
+        wish.to = address(escrow);
         _refuse(stranger, 0, _for(wish, REQUESTER), nobody);
         _owesOf(NATIVE, requester, BUDGET);
     }

@@ -144,12 +144,13 @@ contract RegistryTest {
         _stake(8);
         _do(0, abi.encodeCall(registry.requestUnstake, (3)));
         vm.warp(NOW + DELAY);
-        refusing = true;
-        bytes memory failed = abi.encodeWithSelector(IOracleRegistry.TransferFailed.selector, address(this), 3);
+        // The registry takes no bare value.
+        bytes memory failed = abi.encodeWithSelector(IOracleRegistry.TransferFailed.selector, address(registry), 3);
 
         bytes memory nobody = abi.encodeWithSelector(IOracleRegistry.InvalidRecipient.selector);
         _refuse(0, abi.encodeCall(registry.unstake, (address(0))), nobody);
-        _refuse(0, abi.encodeCall(registry.unstake, (address(this))), failed);
+        _refuse(0, abi.encodeCall(registry.unstake, (registry.escrow())), nobody);
+        _refuse(0, abi.encodeCall(registry.unstake, (address(registry))), failed);
 
         _is(5, 0, 3, NOW + DELAY);
     }

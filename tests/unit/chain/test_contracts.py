@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle.chain.contracts import NATIVE, reason_bytes, reason_text
+from oracle.chain.artifacts import artifact
+from oracle.chain.contracts import NATIVE, Delivery, reason_bytes, reason_text
 from oracle.chain.failures import Reverted
 from oracle.jobs.errors import ChainError
 from oracle.jobs.states import State, Tier
@@ -46,6 +47,45 @@ def test_escrow__job_from_creation_to_withdrawal__reads_back(world):
     world.send("oracle", escrow.withdraw(NATIVE, world.address("stranger")))
     assert world.client.balance(world.address("stranger")) == before + 400_000
     assert escrow.credit_of(world.address("oracle")) == 0
+
+
+def test_deliver_batch__one_job_moved_on__the_others_are_delivered(world):
+    escrow = world.client.escrow
+    (first, terms), (gone, its_terms), (judged, judged_terms) = (
+        world.create(budget=10),
+        world.create(budget=10),
+        world.create(budget=10, validator=world.address("validator"), challenge_period=60),
+    )
+    world.send("requester", escrow.cancel(gone, its_terms))
+
+    world.send(
+        "oracle",
+        escrow.deliver_batch(
+            [
+                Delivery(first, terms, 4, b"1" * 32),
+                Delivery(gone, its_terms, 4, b"2" * 32),
+                Delivery(judged, judged_terms, 5, b"3" * 32),
+            ]
+        ),
+    )
+
+    assert [escrow.state_of(job) for job in (first, gone, judged)] == [State.SETTLED, State.CANCELLED, State.COMPLETED]
+    assert world.client.nft.result_of(first) == b"1" * 32
+    assert escrow.delivery_of(judged) == (5, False, 0)
+
+
+def test_deliver_batch__accepting_attestation__settles_at_once(world):
+    escrow, validator = world.client.escrow, world.senders["validator"].account
+    job_id, terms = world.create(budget=10, validator=validator.address, challenge_period=60)
+    contract = world.client.w3.eth.contract(escrow.address, abi=artifact("JobEscrow")["abi"])
+    unsigned = (True, 1, 0, b"p" * 32, b"")
+    digest = contract.functions.attestationDigest(job_id, terms.to_abi(), b"3" * 32, unsigned).call()
+    attestation = (True, 1, 0, b"p" * 32, bytes(validator.unsafe_sign_hash(digest).signature))
+
+    world.send("oracle", escrow.deliver_batch([Delivery(job_id, terms, 5, b"3" * 32, attestation)]))
+
+    assert escrow.state_of(job_id) == State.SETTLED
+    assert escrow.tier_of(job_id) == Tier.REPLAYED
 
 
 def test_delivery_of__waiting_for_challenge__says_charge_and_parties(world):

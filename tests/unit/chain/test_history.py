@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from oracle.chain.contracts import Call
 from oracle.chain.history import JobHistory, fetch_job, replay
 from oracle.jobs.errors import InputError
 from oracle.jobs.states import State, Tier
@@ -30,9 +29,7 @@ class Story:
         self.job_id, self.terms = world.create(**changes)
 
     def does(self, who: str, name: str, *args, value: int = 0) -> Story:
-        contract = self.escrow._contract
-        data = contract.encode_abi(name, args=[self.job_id, self.terms.to_abi(), *args])
-        self.world.send(who, Call(name, self.escrow.address, data, value))
+        self.world.send(who, self.escrow._call(name, name, self.job_id, self.terms.to_abi(), *args, value=value))
         if name == "accept" and self.terms.is_open:
             self.terms = self.terms.taken_by(self.world.address(who))
         if name == "promote":

@@ -56,7 +56,7 @@ def test_start__attempt__is_recorded_before_it_is_broadcast(world):
         world.client.escrow.create_job(world.terms()), "1:create"
     )
 
-    assert log.attempts == [attempt]
+    assert log.recorded == [attempt]
     assert log.known == [False]
     assert attempt.purpose == "1:create"
     assert world.client.w3.keccak(attempt.raw) == attempt.tx_hash
@@ -80,7 +80,7 @@ def test_start__contract_refuses__nothing_is_signed_or_recorded(world):
     with pytest.raises(Reverted, match="NotAllowed"):
         Sender(world.client.w3, world.senders["stranger"].account, log).start(world.client.escrow.cancel(job_id, terms))
 
-    assert log.attempts == []
+    assert log.recorded == []
     assert nonce_of(world, "stranger") == before
 
 
@@ -177,7 +177,7 @@ def test_resend__never_broadcast__is_mined_by_another_sender_after_a_restart(wor
 def test_overtaken__another_transaction_took_the_nonce__is_true(world):
     sender = world.senders["requester"]
     mined = sender.start(world.client.escrow.create_job(world.terms()))
-    lost = replace(mined, tx_hash=b"\x07" * 32)
+    lost = replace(mined, purpose="another", tx_hash=b"\x07" * 32)
 
     assert sender.overtaken(lost)
     assert sender.receipt(lost) is None
@@ -193,7 +193,7 @@ def test_send__account_without_funds__says_who_has_how_much(world):
 
     assert refused.value.field == "account"
     assert "fund it" in refused.value.remedy
-    assert log.attempts == []
+    assert log.recorded == []
 
 
 def test_send__value_held_but_not_the_gas__is_refused_before_signing(world):
@@ -204,7 +204,7 @@ def test_send__value_held_but_not_the_gas__is_refused_before_signing(world):
     with pytest.raises(ChainError, match="cannot pay|holds 1000 wei and may need"):
         Sender(world.client.w3, poor, log).send(Call("transfer", world.address("oracle"), "0x", 1000))
 
-    assert log.attempts == []
+    assert log.recorded == []
 
 
 def test_wait__mined_but_reverted__says_so(world):
@@ -270,7 +270,7 @@ def test_start__connection_lost_in_the_broadcast__keeps_the_attempt(world):
     log, failure = broadcast_failing(world, ConnectionResetError())
 
     assert isinstance(failure, ChainUnavailable)
-    assert len(log.attempts) == 1  # it may have arrived
+    assert len(log.recorded) == 1  # it may have arrived
 
 
 def test_start__endpoint_refuses_the_transaction__forgets_the_attempt(world):
@@ -279,7 +279,7 @@ def test_start__endpoint_refuses_the_transaction__forgets_the_attempt(world):
     log, failure = broadcast_failing(world, Web3RPCError("transaction underpriced"))
 
     assert isinstance(failure, ChainError)
-    assert log.attempts == []
+    assert log.recorded == []
 
 
 @pytest.mark.parametrize("words", ["already known", "AlreadyKnown: transaction already imported", "nonce too low"])
@@ -289,7 +289,7 @@ def test_start__network_has_it_already__keeps_the_attempt_without_error(world, w
     log, failure = broadcast_failing(world, Web3RPCError(words))
 
     assert failure is None
-    assert len(log.attempts) == 1
+    assert len(log.recorded) == 1
 
 
 def test_send__no_key_material__in_any_error(world, endpoint):

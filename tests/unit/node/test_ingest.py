@@ -10,18 +10,29 @@ from oracle.chain.client import ChainClient
 from oracle.chain.deploy import deploy
 from oracle.chain.localnet import dev_accounts, in_process_chain
 from oracle.chain.sender import Sender
-from oracle.jobs.errors import ChainError
+from oracle.jobs.errors import ChainError, ChainUnavailable
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
-from oracle.node.ingest import Ingest
+from oracle.node.ingest import SWEEP_SECONDS, FinalityBroken, Ingest
 from oracle.node.journal import Journal
+
+
+class Mortal(ChainClient):
+    """The in-process chain calls its head final; this one only what lies ``finality`` blocks below it."""
+
+    finality = 20
+
+    def block(self, which="latest"):
+        if which == "finalized":
+            which = max(0, super().block().number - self.finality)
+        return super().block(which)
 
 
 class Bench:
     def __init__(self, folder):
         self.w3 = in_process_chain()
         deployer, self.requester, self.oracle, self.other = dev_accounts(4)
-        self.chain = ChainClient(self.w3, deploy(self.w3, deployer))
+        self.chain = Mortal(self.w3, deploy(self.w3, deployer))
         identity = {"chain_id": 31337, "escrow": self.chain.deployment.job_escrow, "oracle": self.oracle.address}
         self.journal = Journal(folder / "journal.db", **identity)
 
@@ -115,6 +126,126 @@ def test_run_once__another_chain_altogether__stops(bench, tmp_path):
         ChainClient(elsewhere.w3, replace(bench.chain.deployment)), bench.journal, bench.oracle.address, NodeConfig()
     )
 
-    with pytest.raises(ChainError, match="is on this chain any more"):
+    with pytest.raises(FinalityBroken, match="the node halts"):
         strayed.run_once()
     elsewhere.journal.close()
+
+
+def test_run_once__final_block_replaced__halts_and_writes_nothing(bench):
+    tester = bench.w3.provider.ethereum_tester
+    bench.create()
+    snapshot = tester.take_snapshot()
+    tester.mine_blocks(30)
+    ingest = bench.ingest()
+    ingest.run_once()
+    before = bench.journal.blocks_backwards()
+
+    tester.revert_to_snapshot(snapshot)
+    tester.time_travel(bench.chain.block().timestamp + 50)
+    tester.mine_blocks(40)
+    bench.create(spec=2)
+
+    for _ in range(2):
+        with pytest.raises(FinalityBroken, match="was final and is not on this chain any more"):
+            ingest.run_once()
+    assert bench.known() == [1]
+    assert bench.journal.blocks_backwards() == before
+
+
+def test_run_once__endpoint_behind_a_final_block__waits(bench):
+    tester = bench.w3.provider.ethereum_tester
+    bench.create()
+    snapshot = tester.take_snapshot()
+    tester.mine_blocks(30)
+    ingest = bench.ingest()
+    ingest.run_once()
+
+    tester.revert_to_snapshot(snapshot)
+
+    with pytest.raises(ChainUnavailable, match="was final already"):
+        ingest.run_once()
+    assert bench.known() == [1]
+
+
+def test_run_once__head_goes_back_on_the_same_chain__forgets_nothing(bench):
+    class Behind(Mortal):
+        """Answers as if the last blocks had not come yet."""
+
+        lag = 0
+
+        def block(self, which="latest"):
+            top = Mortal.block(self).number - self.lag if which in ("latest", "finalized") else None
+            if which == "latest":
+                which = top
+            elif which == "finalized":
+                which = max(0, top - self.finality)
+            elif which > Mortal.block(self).number - self.lag:
+                raise ChainError(f"block {which} not found")
+            return ChainClient.block(self, which)
+
+    bench.create()
+    ingest = bench.ingest()
+    bench.create(spec=2)
+    ingest.run_once()
+    remembered = bench.journal.blocks_backwards()
+
+    bench.chain.__class__ = Behind
+    bench.chain.lag = 2
+    assert ingest.run_once() == 0
+
+    assert bench.known() == [1, 2]
+    assert bench.journal.blocks_backwards() == remembered
+
+
+def test_run_once__chain_without_finalized_tag__counts_blocks_instead(bench):
+    class Old(Mortal):
+        """Knows no tag but the head's."""
+
+        def block(self, which="latest"):
+            if which == "finalized":
+                raise ChainError("unknown block tag")
+            return ChainClient.block(self, which)
+
+    bench.chain.__class__ = Old
+    bench.create()
+    ingest = bench.ingest(finality_fallback_confirmations=5)
+    bench.w3.provider.ethereum_tester.mine_blocks(6)
+
+    assert ingest.run_once() == 1
+    assert bench.journal.final_block()[0] == bench.chain.block().number - 5
+
+
+def test_run_once__logs_the_provider_dropped__are_found_by_the_sweep(bench):
+    now = [1_000.0]
+    bench.create()
+    ingest = Ingest(bench.chain, bench.journal, bench.oracle.address, NodeConfig(), clock=lambda: now[0])
+    real = bench.chain.events_in_ranges
+    bench.chain.events_in_ranges = lambda first, last: ((a, b, []) for a, b, _ in real(first, last))
+    assert ingest.run_once() == 0
+
+    bench.chain.events_in_ranges = real
+    assert ingest.run_once() == 0  # those blocks count as read
+    now[0] += SWEEP_SECONDS
+    assert ingest.run_once() == 1
+    assert bench.known() == [1]
+    now[0] += SWEEP_SECONDS
+    assert ingest.run_once() == 0
+
+
+def test_run_once__reorganised_while_its_logs_were_read__reads_them_again(bench):
+    bench.create()
+    real = bench.chain.events_in_ranges
+
+    def gone(first, last):
+        for a, b, events in real(first, last):
+            yield a, b, [replace(event, block_hash=b"x" * 32) for event in events]
+
+    ingest = bench.ingest()
+    bench.chain.events_in_ranges = gone
+    with pytest.raises(ChainUnavailable, match="reorganised away while it was read"):
+        ingest.run_once()
+    assert bench.known() == []
+    assert bench.journal.last_block() is None
+
+    bench.chain.events_in_ranges = real
+    assert ingest.run_once() == 1

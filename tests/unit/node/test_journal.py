@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
-from oracle.chain.sender import Attempt
+from oracle.chain.attempts import Attempt
 from oracle.jobs.errors import JournalError
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
-from oracle.node.journal import ACTIVE, Journal, Step
+from oracle.node.journal import ACTIVE, Forgotten, Journal, Step
 
 IDENTITY = {"chain_id": 31337, "escrow": "0x" + "11" * 20, "oracle": "0x" + "22" * 20}
 
@@ -137,12 +138,28 @@ def test_rewind__to_an_ancestor__forgets_later_blocks_and_jobs_only(journal):
     assert journal.last_block() == (5, b"a" * 32)
 
 
+def test_advance__job_that_was_forgotten_or_replaced__is_refused_and_writes_nothing(journal):
+    journal.ingested(5, b"a" * 32, [(1, terms(), 5, b"a" * 32)])
+    old = journal.job(1)
+    journal.rewind(4)
+    for write in (lambda: journal.advance(old, Step.RAN), lambda: journal.postpone(old, "later", 9.0)):
+        with pytest.raises(Forgotten):
+            write()
+    assert journal.history(1) == []
+
+    journal.ingested(5, b"b" * 32, [(1, terms(), 5, b"b" * 32)])
+    with pytest.raises(Forgotten):
+        journal.advance(old, Step.RAN, result="{}")
+
+    assert (journal.job(1).step, journal.job(1).result) == (Step.SEEN, None)
+
+
 def test_record__attempts__are_found_by_purpose_newest_first(journal):
     journal.record(attempt(4))
     journal.record(attempt(6))
     journal.record(attempt(5, "2:accept"))
 
-    assert journal.attempt("1:accept") == attempt(6)
+    assert journal.attempts("1:accept")[0] == attempt(6)
     assert journal.next_nonce("0xabc") == 7
     assert journal.next_nonce("0xother") == 0
 
@@ -153,7 +170,20 @@ def test_forget__an_attempt__brings_the_one_before_back(journal):
 
     journal.forget(attempt(6))
 
-    assert journal.attempt("1:accept") == attempt(4)
+    assert journal.attempts("1:accept") == [attempt(4)]
+
+
+def test_close_nonce__of_a_replaced_transaction__closes_all_that_share_it(journal):
+    for each in (attempt(5), attempt(4), replace(attempt(4), tx_hash=b"r" * 32, max_fee=9), attempt(6)):
+        journal.record(each)
+
+    journal.close_nonce("0xabc", 4)
+    journal.close_nonce("0xabc", 4)
+    journal.close_nonce("0xother", 5)
+
+    assert [each.nonce for each in journal.open_attempts("0xabc")] == [5, 6]
+    assert journal.next_nonce("0xabc") == 7
+    assert [each.max_fee for each in journal.attempts("1:accept")] == [0, 9, 0, 0]
 
 
 def test_record__the_same_transaction_twice__is_refused(journal):

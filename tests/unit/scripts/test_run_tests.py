@@ -54,6 +54,28 @@ def test_run__report_on_standard_output__is_counted(runner, tmp_path, capsys, co
     assert (GREEN in capsys.readouterr().out) == bool(code)  # what failed is shown
 
 
+def test_run__what_a_suite_says__is_shown_and_kept(runner, tmp_path, capsys):
+    command = (sys.executable, "-c", "import sys; print('out', flush=True); print('err', file=sys.stderr)")
+
+    runner.run(runner.Suite("lint", command, counted=False), tmp_path)
+
+    assert "out\nerr\n" in capsys.readouterr().out
+    assert (tmp_path / "reports" / "lint.log").read_text() == "out\nerr\n"
+
+
+def test_main__two_lanes__run_side_by_side(runner, tmp_path):
+    """Each waits for the other's file, which it would never see if one ran after the other."""
+    loop = "for _ in range(600):\n  {other}.exists() and exit(0)\n  time.sleep(.1)\nexit(1)"
+    wait = "import pathlib, time\n{own}.touch()\n" + loop
+    mine, theirs = (f"pathlib.Path({str(tmp_path / name)!r})" for name in "ab")
+    suites = [
+        runner.Suite(own[-3], (sys.executable, "-c", wait.format(own=own, other=other)), counted=False, lane=own)
+        for own, other in ((mine, theirs), (theirs, mine))
+    ]
+
+    assert runner.main(tuple(suites), tmp_path) == 0
+
+
 def test_run__report_of_an_earlier_run__does_not_count(runner, tmp_path):
     runner.run(writing(runner, GREEN), tmp_path)
 
