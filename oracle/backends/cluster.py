@@ -129,8 +129,9 @@ class DaskExecutor:
             security.get_connection_args("client")
         except OSError as err:  # SSLError too
             files = ", ".join(self._tls)
-            reason = err.strerror or err
-            raise InputError(f"the TLS files {files} cannot be used ({reason})", field="dask_tls_ca") from err
+            raise InputError(
+                f"the TLS files {files} cannot be used ({err.strerror or err})", field="dask_tls_ca"
+            ) from err
         return security
 
     def _unavailable(self, err: Exception) -> BackendUnavailable:
