@@ -64,19 +64,68 @@ def test_get__absent__is_not_found(store):
         store.get(CID.of(b"absent"), max_bytes=10)
 
 
-@pytest.mark.parametrize("mischief", ["500", "rubbish"])
-def test_put__node_in_trouble__is_a_content_error(store, kubo, mischief):
+@pytest.mark.parametrize("mischief", ["500", "rubbish", "redirect"])
+def test_put__node_in_trouble__is_unavailable(store, kubo, mischief):
     kubo.mischief = mischief
 
-    with pytest.raises(ContentError) as caught:
+    with pytest.raises(ContentUnavailable) as caught:
         store.put(b"data")
     assert "\n" not in str(caught.value)
+    assert len(kubo.seen) == 1  # a redirect is not followed
+
+
+def test_unpin__never_pinned__is_no_error(kubo):
+    KuboStore(kubo.url).unpin(CID.of(b"never"))
+
+
+def test_pins__of_others_in_forms_we_do_not_read__are_left_out(kubo):
+    store = KuboStore(kubo.url)
+    cid = store.put(b"ours")
+
+    assert list(store.pins()) == [cid]
+
+
+def test_put__several_nodes__reaches_all_with_each_ones_own_secret(start_kubo, tmp_path):
+    nodes = [start_kubo() for _ in range(3)]
+    for name in ("a", "c"):
+        (tmp_path / name).write_text(f"Bearer {name}")
+    env = {
+        "KUBO_API": ", ".join(node.url for node in nodes),
+        "KUBO_AUTHORIZATION_FILE": f"{tmp_path / 'a'},,{tmp_path / 'c'}",
+    }
+
+    cid = open_store(tmp_path / "home", env).put(b"data")
+
+    assert [list(node.store.pins()) for node in nodes] == [[cid]] * 3
+    assert [{seen[2] for seen in node.seen} for node in nodes] == [{"Bearer a"}, {None}, {"Bearer c"}]
+
+
+@pytest.mark.parametrize("mischief", ["500", "wrong bytes", "endless", "rubbish", "redirect"])
+def test_get__one_of_two_nodes_misbehaves__is_read_from_the_other(start_kubo, tmp_path, mischief):
+    nodes = [start_kubo() for _ in range(2)]
+    store = open_store(tmp_path / "home", {"KUBO_API": ",".join(node.url for node in nodes)})
+    cid = store.put(b"data")
+    nodes[0].mischief = mischief
+
+    assert store.get(cid, max_bytes=10) == b"data"
+
+
+def test_put__one_of_two_nodes_down__is_made_good_by_a_later_process(start_kubo, tmp_path):
+    nodes = [start_kubo() for _ in range(2)]
+    env = {"KUBO_API": ",".join(node.url for node in nodes)}
+    nodes[1].mischief = "500"
+    missed = open_store(tmp_path / "home", env).put(b"missed")
+    nodes[1].mischief = ""
+
+    open_store(tmp_path / "home", env).put(b"next")
+
+    assert missed in set(nodes[1].store.pins())
 
 
 def test_put__node_that_refuses_us__asks_for_authorisation(kubo):
     kubo.mischief = "401"
 
-    with pytest.raises(ContentError) as caught:
+    with pytest.raises(ContentUnavailable) as caught:
         KuboStore(kubo.url).put(b"data")
     assert caught.value.field == "KUBO_AUTHORIZATION"
 
