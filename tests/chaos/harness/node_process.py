@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "chaos")]
 
 import oracle.node.assembly as assembly  # noqa: E402
+from oracle.backends.aer import AerBackend  # noqa: E402
 from oracle.chain.client import ChainClient  # noqa: E402
 from oracle.chain.deployments import Deployment  # noqa: E402
 from oracle.circuits.limits import CircuitLimits  # noqa: E402
@@ -131,7 +132,7 @@ class Faults:
         classes: dict[str, tuple[type, ...]] = {
             "journal": (Journal,),
             "content": (BlockStore, KuboStore),
-            "backend": (assembly.AerBackend, RecordedRuns),
+            "backend": (AerBackend, RecordedRuns),
         }
         for name in sorted({point["at"] for point in self._points}):
             if name == "commit":
@@ -254,8 +255,8 @@ class RecordedRuns:
 
 
 def _record_runs(folder: Path) -> None:
-    real = assembly.AerBackend
-    assembly.AerBackend = lambda *args, **options: RecordedRuns(real(*args, **options), folder)
+    real = assembly.open_backend
+    assembly.open_backend = lambda *args, **options: RecordedRuns(real(*args, **options), folder)
 
 
 # ----------------------------------------------------------------------------------------------- server
