@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from oracle.chain.artifacts import CONTRACTS, artifact
+from oracle.jobs.identity import checksummed
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,11 @@ def _types(entries: list[dict[str, Any]]) -> list[str]:
 def _named(entry: dict[str, Any], value: Any) -> Any:
     """``value`` as people write it: addresses with their checksum, structs by the names of their fields."""
     if entry["type"] == "address":
-        return _checksummed(value)
+        return checksummed(value)
     if entry["type"] == "tuple":
         parts = zip(entry["components"], value, strict=True)
         return {component["name"]: _named(component, part) for component, part in parts}
     return value
-
-
-@lru_cache(4096)
-def _checksummed(address: str) -> str:
-    from eth_utils import to_checksum_address
-
-    return to_checksum_address(address)
 
 
 @cache

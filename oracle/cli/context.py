@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +32,7 @@ def open_chain(settings: Settings) -> ChainClient:
     from oracle.chain.deployments import Deployment
     from oracle.chain.failures import translated
 
-    w3 = connect([url.strip() for url in settings.rpc.split(",")])
+    w3 = connect(settings.rpc)
     with translated(endpoint_name(w3)):
         chain_id = w3.eth.chain_id
     client = ChainClient(w3, Deployment.load(settings.deployments(chain_id), chain_id))
@@ -45,7 +44,7 @@ def open_content(settings: Settings) -> ContentStore:
     """The configured content store."""
     from oracle.content.select import open_store
 
-    return open_store(settings.content, os.environ)
+    return open_store(settings.content, settings.content_environment())
 
 
 def account_name(settings: Settings) -> str:
@@ -62,22 +61,62 @@ def account_name(settings: Settings) -> str:
 
 
 def open_account(settings: Settings) -> Any:
-    """The unlocked signing account."""
+    """The unlocked signing account, or the external signer."""
+    if not signs_with_keystore(settings):
+        return _other_signer(settings)
     name = _known_account(settings)
     return _signing_account(settings, name, password(settings))
 
 
 def open_sealing_key(settings: Settings) -> SealingKey:
     """The unlocked sealing key of the chosen account."""
-    name = _known_account(settings)
+    name = sealing_name(settings)
     return _sealing_key(settings, name, password(settings))
 
 
 def open_keys(settings: Settings) -> tuple[Any, SealingKey]:
     """Signing account and sealing key of the chosen account, unlocked with one password."""
+    sealing = sealing_name(settings)
+    if not signs_with_keystore(settings):
+        return _other_signer(settings), _sealing_key(settings, sealing, password(settings))
     name = _known_account(settings)
     secret = password(settings)
-    return _signing_account(settings, name, secret), _sealing_key(settings, name, secret)
+    return _signing_account(settings, name, secret), _sealing_key(settings, sealing, secret)
+
+
+def own_address(settings: Settings) -> str:
+    """Address of whoever signs; needs no password."""
+    if not signs_with_keystore(settings):
+        return _other_signer(settings).address
+    return party_address(settings, account_name(settings), "account")
+
+
+def signs_with_keystore(settings: Settings) -> bool:
+    """Whether a keystore file signs, rather than an environment file or an external signer."""
+    return not (settings.env_file or settings.signer_url)
+
+
+def sealing_name(settings: Settings) -> str:
+    """Name of the sealing key: the configured one, or the account's."""
+    if settings.sealing_key:
+        return settings.sealing_key
+    if signs_with_keystore(settings):
+        return _known_account(settings)
+    raise InputError("is missing", field="account.sealing_key", remedy="name a key made with `qscrow account new`")
+
+
+def _other_signer(settings: Settings) -> Any:
+    from oracle.chain.signers import open_signer
+
+    return open_signer(
+        {
+            "env_file": settings.env_file,
+            "signer_url": settings.signer_url,
+            "signer_address": settings.signer_address,
+            "signer_kind": settings.signer_kind,
+            "signer_timeout": settings.signer_timeout,
+        }
+    )
 
 
 def _known_account(settings: Settings) -> str:
@@ -96,9 +135,10 @@ def _signing_account(settings: Settings, name: str, secret: str) -> Any:
 
 
 def _sealing_key(settings: Settings, name: str, secret: str) -> SealingKey:
+    from oracle.chain.accounts import account_path
     from oracle.sealing.keys import SealingKey
 
-    path = settings.sealing / f"{name}.json"
+    path = account_path(settings.sealing, name)
     if not path.exists():
         raise InputError(
             "has no sealing key",

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from oracle.jobs.errors import InputError
+
+
+@lru_cache(4096)
+def checksummed(address: str) -> str:
+    """A 20-byte address in hex with its checksum (ERC-55). Remembered, for the same few occur in every event."""
+    from eth_utils import to_checksum_address
+
+    return to_checksum_address(address)
 
 
 def did_pkh(chain_id: int, address: str) -> str:

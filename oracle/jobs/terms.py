@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from oracle.jobs.errors import InputError
+from oracle.jobs.identity import checksummed
 
 ZERO_ADDRESS = "0x" + "00" * 20
 ABI_TYPES = (
@@ -116,7 +117,5 @@ class Terms:
 
 def _from_abi(kind: str, value: Any) -> Any:
     if kind == "address":
-        from eth_utils import to_checksum_address
-
-        return to_checksum_address(value)
+        return checksummed(value)
     return bytes(value) if kind == "bytes32" else int(value)

@@ -1,57 +1,218 @@
-"""What an operator decides, in one place."""
+"""What an operator decides, in one place: the settings of a node, where each stands in the file, and what it may be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import os
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
 from oracle.jobs.errors import InputError
+from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Text, Whole
 
 LOCAL_CHAINS = frozenset({31337})
+PORT = Whole(1, 65_535, word="off")
+GWEI, ETHER = 10**9, 10**18
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One entry ``key`` of ``[section]``; ``target`` is the attribute it ends up in, if that has another name.
+
+    ``names`` are further environment variables with its value, ``option`` is the flag of ``qscrow oracle run``. A
+    ``by_file`` one may also be read from a file, named by ``<key>_file`` or by ``QSCROW_<SECTION>_<KEY>_FILE``.
+    """
+
+    section: str
+    key: str
+    kind: Kind
+    default: Any
+    help: str
+    target: str = ""
+    names: tuple[str, ...] = ()
+    option: str = ""
+    by_file: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """The attribute it ends up in."""
+        return self.target or self.key
+
+    @property
+    def name(self) -> str:
+        """``section.key``."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"QSCROW_{self.section}_{self.key}".upper()
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in(section: str, kind: Kind, default: Any, text: str, *, key: str = "", option: str = "") -> Any:
+    metadata = {"section": section, "kind": kind, "help": text, "key": key, "option": option}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """Settings of one node. Money in wei, times in seconds.
+    """Settings of one node. Money in wei, times in seconds; ``docs/operators.md`` explains each.
 
-    ``confirmations`` blocks must lie on top of a job before the node acts on it; ``None`` means the chain's own
-    ``finalized`` tag. A charge is ``price_base + price_per_shot × shots``. ``margin_seconds`` is the time kept free
-    before every deadline. ``trusted_validators`` and ``trusted_arbiters`` are the only ones a job may name: a
-    requester could otherwise have a friend reject its result.
+    Raises :class:`InputError` for a value out of range and for settings that contradict each other.
     """
 
-    confirmations: int | None = None
-    poll_seconds: float = 1.0
-    block_range: int = 2_000
-    workers: int = 2
-    max_jobs_at_once: int = 8
-    price_base: int = 10**14
-    price_per_shot: int = 10**10
-    max_bond: int = 10**18
-    margin_seconds: int = 5
-    take_open_jobs: bool = True
-    trusted_validators: frozenset[str] = frozenset()
-    trusted_arbiters: frozenset[str] = frozenset()
-    max_attempts: int = 8
-    max_backoff_seconds: float = 60.0
-    backup_sweep_blocks: int = 100
-    finality_fallback_confirmations: int = 64
-    bump_after_blocks: int = 3
-    max_fee_wei: int = 500 * 10**9
-    max_tip_wei: int = 50 * 10**9
-    max_in_flight_transactions: int = 16
-    batch_size: int = 50
-    batch_delay_seconds: float = 0.5
-    accept_above_wei: int = 0
+    confirmations: int | None = _in(
+        "chain",
+        Whole(word="finalized"),
+        None,
+        "Blocks on top of a job before the node acts on it, or the chain's own `finalized` tag.",
+        option="--confirmations",
+    )
+    finality_fallback_confirmations: int = _in(
+        "chain", Whole(1), 64, "Blocks after which a block counts as final on a chain without that tag."
+    )
+    poll_seconds: float = _in("chain", Seconds(above=0), 1.0, "Pause between two looks at the chain.")
+    max_backoff_seconds: float = _in(
+        "chain", Seconds(above=0), 60.0, "Longest pause before something that failed is tried again."
+    )
+    block_range: int = _in("chain", Whole(1), 2_000, "Blocks asked for at once; fewer where a provider refuses.")
+    min_block_range: int = _in("chain", Whole(1), 1, "Fewest blocks to ask for at once, however the provider refuses.")
+    backup_sweep_blocks: int = _in(
+        "chain", Whole(), 100, "Blocks that are read a second time, for logs that a provider dropped."
+    )
+
+    max_jobs_at_once: int = _in("node", Whole(1, 10_000), 8, "Jobs that are worked on at the same time.")
+    max_attempts: int = _in("node", Whole(1), 8, "How often a run is tried when the machine, not the circuit, failed.")
+    drain_seconds: float = _in("node", Seconds(), 60.0, "How long a stopping node finishes the steps it is in.")
+
+    price_base: int = _in("prices", Money(), ETHER // 10_000, "Charge per job.", key="base", option="--price-base")
+    price_per_shot: int = _in(
+        "prices", Money(), 10 * GWEI, "Charge per shot.", key="per_shot", option="--price-per-shot"
+    )
+
+    take_open_jobs: bool = _in("policy", Flag(), True, "Also take jobs that name no oracle.", option="--open-jobs")
+    max_bond: int = _in("policy", Money(), ETHER, "Largest bond to lock for one job.")
+    margin_seconds: int = _in("policy", Whole(), 5, "Seconds kept free before every deadline.")
+    accept_above_wei: int = _in(
+        "policy",
+        Money(),
+        0,
+        "An addressed job whose charge is at most this is run without accepting it first.",
+        key="accept_above",
+    )
+    per_requester_limit: int = _in("policy", Whole(1), 32, "Jobs of one requester that are worked on or waiting.")
+    queue_limit: int = _in("policy", Whole(1), 1_000, "Jobs that wait; beyond it new ones are declined.")
+    trusted_validators: frozenset[str] = _in(
+        "policy", Addresses(), frozenset(), "Validators a job may name.", option="--trust-validator"
+    )
+    trusted_arbiters: frozenset[str] = _in(
+        "policy", Addresses(), frozenset(), "Arbiters a job may name.", option="--trust-arbiter"
+    )
+
+    max_fee_wei: int = _in("transactions", Money(), 500 * GWEI, "Most to pay per unit of gas.", key="max_fee")
+    max_tip_wei: int = _in("transactions", Money(), 50 * GWEI, "Largest tip per unit of gas.", key="max_tip")
+    bump_after_blocks: int = _in(
+        "transactions", Whole(1), 3, "Blocks after which a transaction is replaced by one that pays more."
+    )
+    max_in_flight_transactions: int = _in(
+        "transactions", Whole(1, 1_000), 16, "Transactions that may wait to be mined.", key="max_in_flight"
+    )
+    batch_size: int = _in("transactions", Whole(1, 500), 50, "Most results delivered in one transaction.")
+    batch_delay_seconds: float = _in(
+        "transactions", Seconds(), 0.5, "How long a finished result waits for others to be delivered with."
+    )
+    low_balance_wei: int = _in(
+        "transactions", Money(), ETHER // 100, "Below this balance the node is unhealthy.", key="low_balance"
+    )
+
+    content_max_bytes: int | None = _in(
+        "content", Whole(2**20, word="unlimited"), None, "Largest size of the embedded store.", key="max_bytes"
+    )
+    gateway_port: int | None = _in("content", PORT, None, "Port on which the node serves and takes content.")
+    gateway_host: str = _in("content", Text(), "127.0.0.1", "Address that port is bound to.")
+
+    upload_quota_bytes: int = _in("content", Whole(), 2**30, "Room for uploads to the gateway.", key="upload_quota")
+
+    executor: str = _in("execution", Text(("pool", "dask")), "pool", "Where circuits run: here, or on a Dask cluster.")
+    workers: int = _in(
+        "execution", Whole(1, 1_024), usable_cores, "Circuits at a time; by default one per core.", option="--workers"
+    )
+    memory_bytes: int = _in("execution", Whole(), 0, "Memory that runs may take together; 0: no bound.")
+    dask_scheduler: str = _in("execution", Text(), "", "Address of the Dask scheduler, for example `tls://host:8786`.")
+    dask_tls_ca: str = _in("execution", Text(), "", "Certificate of the cluster's authority, a PEM file.")
+    dask_tls_cert: str = _in("execution", Text(), "", "Our certificate for the cluster, a PEM file.")
+    dask_tls_key: str = _in("execution", Text(), "", "Its key, a PEM file.")
+
+    metrics_port: int | None = _in(
+        "watch", PORT, None, "Port of `/metrics`, `/health` and `/ready`.", option="--metrics-port"
+    )
+    metrics_host: str = _in("watch", Text(), "127.0.0.1", "Address that port is bound to.")
+    health_silence_seconds: float = _in(
+        "watch", Seconds(above=0), 180.0, "Without a completed look at the chain for so long, the node is unhealthy."
+    )
+    max_lag_blocks: int = _in(
+        "watch", Whole(1), 50, "Further behind the blocks it could have read, the node is unhealthy."
+    )
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
-                raise InputError(f"{value} is negative", field=field.name, remedy="use zero or more")
-        for name in ("block_range", "workers", "max_jobs_at_once", "max_attempts", "poll_seconds"):
-            if getattr(self, name) <= 0:
-                raise InputError("must be more than zero", field=name)
+        for each in fields(self):
+            try:
+                each.metadata["kind"].check(getattr(self, each.name))
+            except InputError as err:
+                raise InputError(err.message, field=each.name, remedy=err.remedy) from None
+        for problem in contradictions(self):
+            raise problem
 
     def confirmations_on(self, chain_id: int) -> int | None:
         """Confirmations to wait for on this chain; a local development chain has nothing to wait for."""
         return 0 if self.confirmations is None and chain_id in LOCAL_CHAINS else self.confirmations
+
+
+def contradictions(config: Any) -> Iterator[InputError]:
+    """What is wrong with settings that are each fine; ``config`` has the attributes of a :class:`NodeConfig`."""
+    if config.executor == "dask" and not config.dask_scheduler:
+        yield InputError("is missing", field="execution.dask_scheduler", remedy="name it, or use the executor pool")
+    if config.executor == "pool" and config.dask_scheduler:
+        yield InputError(
+            "is of no use to the executor pool", field="execution.dask_scheduler", remedy='set executor = "dask"'
+        )
+    tls = {name: getattr(config, f"dask_{name}") for name in ("tls_ca", "tls_cert", "tls_key")}
+    if any(tls.values()) != config.dask_scheduler.startswith("tls://") or any(tls.values()) != all(tls.values()):
+        missing = next((name for name, value in tls.items() if not value), "tls_ca")
+        yield InputError(
+            "does not go with dask_scheduler",
+            field=f"execution.dask_{missing}",
+            remedy="tls:// needs all three dask_tls files, and they need tls://",
+        )
+    if config.max_tip_wei > config.max_fee_wei:
+        yield InputError("is more than max_fee", field="transactions.max_tip", remedy="lower it, or raise max_fee")
+    if config.min_block_range > config.block_range:
+        yield InputError("is more than block_range", field="chain.min_block_range", remedy="lower it")
+    if config.health_silence_seconds <= config.poll_seconds:
+        yield InputError(
+            "is not more than poll_seconds", field="watch.health_silence_seconds", remedy="allow several looks"
+        )
+    if config.per_requester_limit > config.queue_limit:
+        yield InputError("is more than queue_limit", field="policy.per_requester_limit", remedy="lower it")
+    same = (config.metrics_port, config.metrics_host) == (config.gateway_port, config.gateway_host)
+    if config.metrics_port is not None and same:
+        yield InputError("is the gateway's as well", field="watch.metrics_port", remedy="choose another port")
+
+
+def node_settings() -> list[Setting]:
+    """The settings a :class:`NodeConfig` is made of."""
+    return [_as_setting(each) for each in fields(NodeConfig)]
+
+
+def _as_setting(each: Any) -> Setting:
+    facts = each.metadata
+    default = each.default_factory() if each.default is MISSING else each.default
+    key = facts["key"] or each.name
+    return Setting(facts["section"], key, facts["kind"], default, facts["help"], each.name, option=facts["option"])

@@ -12,7 +12,7 @@ from contextlib import suppress
 from oracle.jobs.errors import ChainError
 from oracle.node.deliveries import Deliveries
 from oracle.node.ingest import FinalityBroken, Ingest
-from oracle.node.journal import ACTIVE, Forgotten, JobRow, Step
+from oracle.node.journal import ACTIVE, Forgotten, JobRow, Journal, Step
 from oracle.node.pipeline import Pipeline, Tools
 
 INTERNAL_ERROR_PAUSE_SECONDS = 30
@@ -36,6 +36,11 @@ class Node:
         self._stop = threading.Event()
         self._workers = ThreadPoolExecutor(tools.config.max_jobs_at_once, thread_name_prefix="job")
         self._in_flight: dict[int, Future[JobRow]] = {}
+
+    @property
+    def journal(self) -> Journal:
+        """What the node remembers."""
+        return self._t.journal
 
     def run(self) -> None:
         """Repeat :meth:`tick` until :meth:`stop`. An unreachable chain is waited for, never given up."""

@@ -19,7 +19,7 @@ FATES = ("lost", "pooled")
 
 def short(cases: list) -> list:
     """Every other case, such that each value of each parameter still occurs; all of them in a long run."""
-    return cases if LONG else [case for number, case in enumerate(cases) if (number + number // 2) % 2 == 0]
+    return cases if LONG else [case for number, case in enumerate(cases) if number.bit_count() % 2 == 0]
 
 
 def strike(world, depth: int, fate: str) -> None:
@@ -67,7 +67,7 @@ def test_node__acceptance_of_an_open_job_reorganised_away__accepts_again(world, 
     world.verdict()
 
 
-@pytest.mark.parametrize("step, depth", short([(step, depth) for step in PHASES for depth in (1, 2, 3)]))
+@pytest.mark.parametrize("step, depth", short([(step, depth) for step in PHASES for depth in (1, 2)]))
 def test_node__acting_without_confirmations__follows_the_chain(world, step, depth):
     """The job's creation goes as well, and somebody creates it again in another block."""
     world.anvil.mine(3)

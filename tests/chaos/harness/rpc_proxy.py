@@ -164,7 +164,7 @@ def _truncated() -> Fault:
 
 def _slow() -> Fault:
     def fault(request: Request, ask: Ask) -> Answer:
-        time.sleep(0.3)
+        time.sleep(0.08)
         return ask(request)
 
     return fault
@@ -367,7 +367,7 @@ FAULTS: dict[str, Callable[[], Fault]] = {
     "slow": _slow,
     # polite errors
     "rate_limit_json": _error(-32005, "project ID request rate exceeded"),
-    "internal_error": _error(-32603, "internal error"),
+    "internal_error": _error(-32603, "Internal JSON-RPC error."),
     "header_not_found": _error(-32000, "header not found", ("eth_getBlockByNumber", "eth_getLogs", "eth_call")),
     "null_results": _result(lambda *_: None),
     "null_blocks": _result(lambda *_: None, "eth_getBlockByNumber"),

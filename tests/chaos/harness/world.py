@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ from oracle.sealing.keys import SealingKey
 
 STAKE, BOND = 10**18, 10**15
 CHALLENGE_SECONDS = 60
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 20
 MINE_EVERY_SECONDS = 0.08
 LIGHT_SCRYPT = 2**12
 NAMES = ("requester", "oracle", "rival")
@@ -183,6 +184,16 @@ class World:
         example, fields = KINDS[kind]
         draft = self._draft(example)
         draft = replace(draft, fields={**draft.fields, **fields, **changes})
+        return self._submit(draft, kind, oracle, final)
+
+    def submit_circuit(self, source: bytes, shots: int) -> int:
+        """A new job with an OpenQASM 2 circuit of the test's own; returns its number."""
+        draft = self._draft("bernstein_vazirani")
+        fields = {**draft.fields, "quantum": {**draft.fields["quantum"], "shots": shots}}
+        fields["budget"] = {"amount": "1 ether"}
+        return self._submit(replace(draft, fields=fields, circuit=source), "plain", "oracle", True)
+
+    def _submit(self, draft: Draft, kind: str, oracle: str, final: bool) -> int:
         address = ZERO_ADDRESS if kind == "open" else self.keys.accounts[oracle].address
         parties = Parties(oracle=address, bond=BOND)
         if kind == "challenged":
@@ -543,10 +554,9 @@ class World:
         for proxy in self.proxies:
             lines += [f"sent: {s.action} nonce {s.nonce} fee {s.max_fee}/{s.max_tip} {s.hash}" for s in proxy.sent]
         for name, node in self.nodes.items():
-            lines += [
-                f"-- {name}: exit {node.code}",
-                *(self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-40:],
-            ]
+            log = self.folder / f"{name}.log"
+            lines += [f"-- {name}: exit {node.code}"]
+            lines += _told(log.read_text(errors="replace").splitlines() if log.exists() else [])[-60:]
             node.kill()
             lines += self._journal_story(name)
         return "\n".join(lines)
@@ -559,4 +569,10 @@ class World:
                 rows = db.execute("SELECT job_id, at, step, note FROM history ORDER BY job_id, rowid").fetchall()
         except sqlite3.Error as err:
             return [f"-- the journal cannot be read: {err}"]
-        return [f"-- job {job} {at:.2f} {step}: {note[:160]}" for job, at, step, note in rows[-80:]]
+        return _told([f"-- job {job} {step}: {note[:160]}" for job, _, step, note in rows])[-80:]
+
+
+def _told(lines: Iterable[str]) -> list[str]:
+    """The lines, each only once if it comes several times in a row."""
+    groups = [(line, len(list(same))) for line, same in groupby(lines)]
+    return [line if times == 1 else f"{line}  ({times} times)" for line, times in groups]

@@ -334,7 +334,7 @@ def test_submit__unknown_setting_in_the_config__is_refused(qscrow, wallet, home,
     (home / "config.toml").write_text('accuont = "requester"\n')
     untouched()
 
-    assert "accuont: unknown setting; known: rpc, account" in qscrow("submit", draft, "--yes").error
+    assert "accuont: unknown setting; did you mean account?" in qscrow("submit", draft, "--yes").error
 
 
 def test_submit__store_cannot_be_written__sends_nothing(qscrow, wallet, home, draft, untouched):
