@@ -549,7 +549,11 @@ def test_open__journal_of_the_first_version__is_brought_up_to_date_and_backed_up
 
     with closing(Journal(path, **IDENTITY)) as journal:
         first, second, third = journal.jobs()
-        assert (first.step, first.sealed, json.loads(first.result)) == (Step.SEALED, b"a sealed document", {"charge": 7})
+        assert (first.step, first.sealed, json.loads(first.result)) == (
+            Step.SEALED,
+            b"a sealed document",
+            {"charge": 7},
+        )
         assert CID.from_digest(first.digest) == CID.of(b"a sealed document")
         assert (second.step, second.reason, third.attempts) == (Step.CLOSED, "Cancelled", 1)
         assert first.since == 1_700_000_070.0
