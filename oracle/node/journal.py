@@ -182,11 +182,6 @@ class Journal:
         found = [DueJob(row[0], Step(row[1]), *row[2:]) for row in rows if row[0] not in exclude]
         return found[:limit]
 
-    def earliest_retry(self, after: float) -> float | None:
-        """When the next job becomes due after the Unix time ``after``; ``None`` if none waits for that."""
-        row = self._db.row("SELECT MIN(retry_at) FROM jobs WHERE step != 'closed' AND retry_at > ?", (after,))
-        return None if row is None else row[0]
-
     def advance(self, job: JobRow, step: Step, *, note: str = "", **changes: Any) -> JobRow:
         """Write that ``job`` reached ``step``, with ``changes`` to other fields, in one transaction.
 
