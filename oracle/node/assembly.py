@@ -16,6 +16,7 @@ from oracle.content.store import ContentStore
 from oracle.node.config import NodeConfig
 from oracle.node.journal import Journal, Step
 from oracle.node.pipeline import Tools
+from oracle.node.rebuild import require_journal
 from oracle.node.service import Node
 from oracle.sealing.keys import SealingKey
 
@@ -35,11 +36,13 @@ def opened_node(
 ) -> Iterator[Node]:
     """A node that signs with ``account`` and keeps its journal in the file ``journal``.
 
-    Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal. On leaving, work under way is
+    Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal, or if it is missing though the
+    account has worked before. On leaving, work under way is
     finished and journal and workers are closed.
     """
     limits = limits or CircuitLimits()
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
+    require_journal(journal, chain, account.address)
     with closing(Journal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
         policy = FeePolicy(
             bump_after_blocks=config.bump_after_blocks,
