@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from oracle.circuits.limits import MAX_SECONDS, MAX_VALUE, CircuitLimits
 from oracle.node.config import Setting, node_settings
-from oracle.node.kinds import File, Seconds, Secret, Text, Url, Urls, Whole
+from oracle.node.kinds import File, Files, Seconds, Secret, Text, Url, Urls, Whole
 
 DEFAULT_RPC = "http://127.0.0.1:8545"
 SECTIONS = ("chain", "account", "node", "prices", "policy", "transactions", "content", "execution", "watch", "limits")
@@ -61,17 +61,33 @@ PLACES = (
         "kubo_authorization",
         Secret(),
         "",
-        "`Authorization` header for Kubo.",
+        "`Authorization` header for the only Kubo node; for the environment alone.",
         names=("KUBO_AUTHORIZATION",),
-        by_file=True,
+    ),
+    Setting(
+        "content",
+        "kubo_authorization_file",
+        Files(),
+        (),
+        "Files with that header, one for each Kubo node.",
+        target="kubo_authorization_files",
+        names=("KUBO_AUTHORIZATION_FILE",),
     ),
     Setting(
         "content",
         "kubo_client",
-        Text(("httpx", "ipfshttpclient")),
-        "httpx",
+        Text(("http", "ipfshttpclient")),
+        "http",
         "Library that talks to Kubo.",
         names=("KUBO_CLIENT",),
+    ),
+    Setting(
+        "content",
+        "gateways",
+        Urls(),
+        (),
+        "Trustless gateways to read from and to hand content to.",
+        names=("QSCROW_GATEWAYS",),
     ),
     Setting("watch", "log_format", Text(("text", "json")), "text", "How the log is written.", option="--log-format"),
     Setting("watch", "log_level", Text(("debug", "info", "warning", "error")), "info", "Least important entries kept."),

@@ -18,7 +18,7 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.cli.catalogue import PLACES, SECTIONS, all_settings
 from oracle.jobs.errors import InputError
 from oracle.node.config import NodeConfig, Setting, contradictions, node_settings
-from oracle.node.kinds import File, Secret
+from oracle.node.kinds import File, Files, Secret
 
 FLAT = {"rpc": "chain.rpc", "account": "account.name", "password_file": "account.password_file"}
 _RANK = {"default": 0, "file": 1, "environment": 2, "flag": 3}
@@ -67,7 +67,9 @@ class Settings:
     sealing_key: str = ""
     kubo_api: tuple[str, ...] = field(default=(), repr=False)
     kubo_authorization: str = field(default="", repr=False)
-    kubo_client: str = "httpx"
+    kubo_authorization_files: tuple[Path | None, ...] = ()
+    kubo_client: str = "http"
+    gateways: tuple[str, ...] = ()
     log_format: str = "text"
     log_level: str = "info"
     log_file: Path | None = None
@@ -109,7 +111,9 @@ class Settings:
         values = {
             "KUBO_API": ",".join(self.kubo_api),
             "KUBO_AUTHORIZATION": self.kubo_authorization,
-            "KUBO_CLIENT": self.kubo_client,
+            "KUBO_AUTHORIZATION_FILE": ",".join(str(path or "") for path in self.kubo_authorization_files),
+            "KUBO_CLIENT": "" if self.kubo_client == "http" else self.kubo_client,
+            "QSCROW_GATEWAYS": ",".join(self.gateways),
         }
         return {name: value for name, value in values.items() if value}
 
@@ -215,6 +219,7 @@ class _Reading:
     def settings(self, home: Path) -> Settings:
         """What was read, with the defaults for what cannot be used."""
         self._choose_signer()
+        self._check_content()
         places, node = self._targets(PLACES), self._targets(node_settings())
         limits = self._targets(setting for setting in self._settings.values() if setting.section == "limits")
         wrong = list(contradictions(SimpleNamespace(**node)))
@@ -250,11 +255,17 @@ class _Reading:
                 self._origins[best[0]].place,
                 InputError("needs signer_address", remedy="say which of the signer's accounts to use"),
             )
-        if self._values["content.kubo_authorization"] and not self._values["content.kubo_api"]:
-            self._complain(
-                self._origins["content.kubo_authorization"].place,
-                InputError("is of no use without kubo_api", remedy="name the Kubo node, or remove it"),
-            )
+
+    def _check_content(self) -> None:
+        nodes = len(self._values["content.kubo_api"])
+        for name in ("content.kubo_authorization", "content.kubo_authorization_file"):
+            if self._values[name] and not nodes:
+                err = InputError("is of no use without kubo_api", remedy="name the Kubo node, or remove it")
+                self._complain(self._origins[name].place, err)
+        files = self._values["content.kubo_authorization_file"]
+        if nodes and files and len(files) != nodes:
+            err = InputError(f"has {len(files)} files for {nodes} nodes", remedy="name one for each of kubo_api")
+            self._complain(self._origins["content.kubo_authorization_file"].place, err)
 
     # ------------------------------------------------------------------------------------------- reading
 
@@ -295,8 +306,11 @@ class _Reading:
             remedy = f"put it in a file of its own and name that in {name.partition('.')[2]}_file"
             return self._complain(origin.place, InputError("is a secret and does not belong here", remedy=remedy))
         self._take(name, origin, kind.parse, raw)
-        if isinstance(kind, File) and isinstance(self._values[name], Path):
-            self._values[name] = folder / self._values[name]
+        value = self._values[name]
+        if isinstance(kind, File) and value is not None:
+            self._values[name] = folder / value
+        if isinstance(kind, Files):
+            self._values[name] = tuple(path and folder / path for path in value)
         return None
 
     def _take_secret(self, name: str, origin: Origin, path: Path) -> None:

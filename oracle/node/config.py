@@ -132,14 +132,23 @@ class NodeConfig:
         "transactions", Money(), ETHER // 100, "Below this balance the node is unhealthy.", key="low_balance"
     )
 
+    content_max_bytes: int | None = _in(
+        "content", Whole(2**20, word="unlimited"), None, "Largest size of the embedded store.", key="max_bytes"
+    )
     gateway_port: int | None = _in("content", PORT, None, "Port on which the node serves and takes content.")
     gateway_host: str = _in("content", Text(), "127.0.0.1", "Address that port is bound to.")
+
+    upload_quota_bytes: int = _in("content", Whole(), 2**30, "Room for uploads to the gateway.", key="upload_quota")
 
     executor: str = _in("execution", Text(("pool", "dask")), "pool", "Where circuits run: here, or on a Dask cluster.")
     workers: int = _in(
         "execution", Whole(1, 1_024), usable_cores, "Circuits at a time; by default one per core.", option="--workers"
     )
+    memory_bytes: int = _in("execution", Whole(), 0, "Memory that runs may take together; 0: no bound.")
     dask_scheduler: str = _in("execution", Text(), "", "Address of the Dask scheduler, for example `tls://host:8786`.")
+    dask_tls_ca: str = _in("execution", Text(), "", "Certificate of the cluster's authority, a PEM file.")
+    dask_tls_cert: str = _in("execution", Text(), "", "Our certificate for the cluster, a PEM file.")
+    dask_tls_key: str = _in("execution", Text(), "", "Its key, a PEM file.")
 
     metrics_port: int | None = _in(
         "watch", PORT, None, "Port of `/metrics`, `/health` and `/ready`.", option="--metrics-port"
@@ -173,6 +182,14 @@ def contradictions(config: Any) -> Iterator[InputError]:
     if config.executor == "pool" and config.dask_scheduler:
         yield InputError(
             "is of no use to the executor pool", field="execution.dask_scheduler", remedy='set executor = "dask"'
+        )
+    tls = {name: getattr(config, f"dask_{name}") for name in ("tls_ca", "tls_cert", "tls_key")}
+    if any(tls.values()) != config.dask_scheduler.startswith("tls://") or any(tls.values()) != all(tls.values()):
+        missing = next((name for name, value in tls.items() if not value), "tls_ca")
+        yield InputError(
+            "does not go with dask_scheduler",
+            field=f"execution.dask_{missing}",
+            remedy="tls:// needs all three dask_tls files, and they need tls://",
         )
     if config.max_tip_wei > config.max_fee_wei:
         yield InputError("is more than max_fee", field="transactions.max_tip", remedy="lower it, or raise max_fee")

@@ -195,6 +195,29 @@ class File(Kind):
         return "path"
 
 
+class Files(Kind):
+    """Paths in a certain order; in text, with commas between."""
+
+    def parse(self, raw: Any) -> tuple[Path | None, ...]:
+        """See :class:`Kind`. An empty one is ``None``."""
+        if isinstance(raw, str):
+            raw = [raw]
+        if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
+            raise InputError(f"{_short(raw)} is not a list of paths", remedy='write ["/a/file", "/another"]')
+        return tuple(Path(each).expanduser() if each else None for each in raw)
+
+    def parse_text(self, text: str) -> tuple[Path | None, ...]:
+        """See :class:`Kind`."""
+        return self.parse([each.strip() for each in text.split(",")] if text.strip() else [])
+
+    def show(self, value: Any) -> str:
+        """See :class:`Kind`."""
+        return f"[{', '.join(_quoted(str(path or '')) for path in value)}]"
+
+    def __str__(self) -> str:
+        return "list of paths"
+
+
 class Secret(Kind):
     """Something that is never shown."""
 

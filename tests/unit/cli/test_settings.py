@@ -16,6 +16,13 @@ from oracle.node.kinds import Secret
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 
+CLUSTER = {
+    "QSCROW_EXECUTION_EXECUTOR": "dask",
+    "QSCROW_EXECUTION_DASK_SCHEDULER": "tls://x:1",
+    **{f"QSCROW_EXECUTION_DASK_TLS_{name}": "pem" for name in ("CA", "CERT", "KEY")},
+}
+
+
 def settings(tmp_path, config: str | bytes | None = None, env=None, **flags):
     if config is not None:
         data = config if isinstance(config, bytes) else config.encode()
@@ -39,7 +46,7 @@ def test_load_settings__nothing_set__defaults(tmp_path):
     assert found.content == tmp_path / "content"
     assert found.default_password == tmp_path / "password"
     assert found.node == NodeConfig()
-    assert found.content_environment() == {"KUBO_CLIENT": "httpx"}
+    assert found.content_environment() == {}
     assert {origin.level for origin in found.origins.values()} == {"default"}
 
 
@@ -95,7 +102,7 @@ def test_load_settings__whole_file__arrives_in_every_part(tmp_path):
         low_balance = "0.5 ether"
         [execution]
         executor = "dask"
-        dask_scheduler = "tls://scheduler:8786"
+        dask_scheduler = "tcp://scheduler:8786"
         [limits]
         qubits = 20
         [watch]
@@ -110,7 +117,7 @@ def test_load_settings__whole_file__arrives_in_every_part(tmp_path):
     assert (found.node.confirmations, found.node.take_open_jobs) == (3, False)
     assert found.node.trusted_validators == {ADDRESS}
     assert (found.node.max_fee_wei, found.node.low_balance_wei) == (90 * 10**9, 5 * 10**17)
-    assert (found.node.executor, found.node.dask_scheduler) == ("dask", "tls://scheduler:8786")
+    assert (found.node.executor, found.node.dask_scheduler) == ("dask", "tcp://scheduler:8786")
     assert (found.limits.qubits, found.node.metrics_port) == (20, 9464)
     assert (found.log_format, found.log_file) == ("json", tmp_path / "node.log")
 
@@ -121,6 +128,8 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
         "chain.rpc": "http://elsewhere",
         "account.signer_url": "http://signer",
         "content.kubo_api": "http://kubo",
+        "content.gateways": "http://gateway",
+        "content.max_bytes": "5_000_000",
         "policy.trusted_validators": ADDRESS,
         "policy.trusted_arbiters": ADDRESS,
         "policy.take_open_jobs": "no",
@@ -135,14 +144,16 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
     needed = {
         "account.signer_url": {"QSCROW_ACCOUNT_SIGNER_ADDRESS": ADDRESS},
         "content.kubo_authorization": {"KUBO_API": "http://kubo"},
+        "content.kubo_authorization_file": {"KUBO_API": "http://kubo"},
         "execution.executor": {"QSCROW_EXECUTION_DASK_SCHEDULER": "tcp://x:1"},
         "execution.dask_scheduler": {"QSCROW_EXECUTION_EXECUTOR": "dask"},
+        **{f"execution.dask_tls_{name}": CLUSTER for name in ("ca", "cert", "key")},
     }
-    text = other.get(setting.name) or {"Text": "word", "File": "/file", "Secret": "word"}.get(
+    text = other.get(setting.name) or {"Text": "word", "File": "/file", "Files": "/file", "Secret": "word"}.get(
         type(setting.kind).__name__, "77"
     )
 
-    found = settings(tmp_path, env={setting.variable: text, **needed.get(setting.name, {})})
+    found = settings(tmp_path, env={**needed.get(setting.name, {}), setting.variable: text})
 
     values = {s.name: value for s, value, _ in found.shown()}
     assert values[setting.name] != setting.kind.show(setting.default)
@@ -229,8 +240,11 @@ def test_load_settings__several_mistakes__are_one_error_with_a_line_for_each(tmp
         ("[account]\nname = 'a'\nenv_file = 'b'", "env_file: contradicts account.name"),
         ("[account]\nsigner_url = 'http://x'", "signer_url: needs signer_address"),
         ("[content]\nkubo_authorization = 'Basic hunter2'", "is a secret and does not belong here"),
-        ("[content]\nkubo_authorization_file = 5", "is not a path"),
-        ("[content]\nkubo_authorization_file = 'nowhere'", "nowhere cannot be read"),
+        ("[content]\nkubo_authorization_file = 5", "is not a list of paths"),
+        ("[content]\nkubo_api = ['http://a', 'http://b']\nkubo_authorization_file = 'x'", "1 files for 2 nodes"),
+        ("[content]\nkubo_authorization_file = 'x'", "is of no use without kubo_api"),
+        ("[chain]\nrpc_file = 5", "is not a path"),
+        ("[chain]\nrpc_file = 'nowhere'", "nowhere cannot be read"),
         ("[execution]\nexecutor = 'dask'", "dask_scheduler: is missing"),
     ],
 )
@@ -251,15 +265,21 @@ def test_load_settings__config_is_a_folder__is_an_input_error(tmp_path):
 
 
 def test_load_settings__secrets__come_from_files_of_their_own(tmp_path):
-    (tmp_path / "header").write_text("Basic hunter2\n")
     (tmp_path / "urls").write_text("https://one/v3/hunter2\nhttps://two\n")
-    config = '[content]\nkubo_api = "http://kubo"\nkubo_authorization_file = "header"\n'
+    config = '[chain]\nrpc_file = "urls"\n[content]\nkubo_api = "http://kubo"\nkubo_authorization_file = "header"\n'
 
-    found = settings(tmp_path, config, {"QSCROW_CHAIN_RPC_FILE": str(tmp_path / "urls")})
+    found = settings(tmp_path, config)
+    again = settings(tmp_path, env={"QSCROW_CHAIN_RPC_FILE": str(tmp_path / "urls")})
 
-    assert found.kubo_authorization == "Basic hunter2"
-    assert found.rpc == ("https://one/v3/hunter2", "https://two")
-    assert found.content_environment()["KUBO_AUTHORIZATION"] == "Basic hunter2"
+    assert found.rpc == again.rpc == ("https://one/v3/hunter2", "https://two")
+    assert found.content_environment()["KUBO_AUTHORIZATION_FILE"] == str(tmp_path / "header")
+    assert "hunter2" not in str([text for _, text, _ in found.shown()]) + repr(found)
+
+
+def test_load_settings__header_in_the_environment__is_never_shown(tmp_path):
+    found = settings(tmp_path, env={"KUBO_API": "http://kubo", "KUBO_AUTHORIZATION": "Basic hunter2"})
+
+    assert found.content_environment() == {"KUBO_API": "http://kubo", "KUBO_AUTHORIZATION": "Basic hunter2"}
     assert "hunter2" not in str([text for _, text, _ in found.shown()]) + repr(found)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from oracle.jobs.amounts import MAX_AMOUNT
 from oracle.jobs.errors import InputError
-from oracle.node.kinds import Addresses, File, Flag, Money, Seconds, Secret, Text, Url, Urls, Whole
+from oracle.node.kinds import Addresses, File, Files, Flag, Money, Seconds, Secret, Text, Url, Urls, Whole
 
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 URLS = st.from_regex(r"https?://[a-z]{1,8}\.example(:[1-9][0-9]{0,3})?", fullmatch=True)
@@ -40,6 +41,8 @@ URLS = st.from_regex(r"https?://[a-z]{1,8}\.example(:[1-9][0-9]{0,3})?", fullmat
         (Text(("a", "b")), "c"),
         (File(), 5),
         (File(), ""),
+        (Files(), 5),
+        (Files(), ["a", 5]),
         (Secret(), 5),
         (Url(), "ftp://x"),
         (Url(), "/ip4/127.0.0.1/tcp/5001"),
@@ -82,6 +85,8 @@ def test_parse__unusable_secret__is_not_quoted(kind):
         (Flag(), "0", False),
         (Text(), " x ", "x"),
         (Secret(), "x\n", "x"),
+        (Files(), "/a, ,/b", (Path("/a"), None, Path("/b"))),
+        (Files(), " ", ()),
         (Urls(), "http://a, http://b\n", ("http://a", "http://b")),
         (Urls(multiaddr=True), "/ip4/127.0.0.1/tcp/5001", ("/ip4/127.0.0.1/tcp/5001",)),
         (Addresses(), f"{ADDRESS},{ADDRESS.lower()}", frozenset({ADDRESS})),
@@ -144,7 +149,14 @@ def test_show__urls__are_read_back(value):
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [(Flag(), True), (Flag(), False), (Seconds(), 0.5), (Addresses(), frozenset({ADDRESS}))]
+    ("kind", "value"),
+    [
+        (Flag(), True),
+        (Flag(), False),
+        (Seconds(), 0.5),
+        (Addresses(), frozenset({ADDRESS})),
+        (Files(), (Path("/a"), None)),
+    ],
 )
 def test_show__others__are_read_back(kind, value):
     assert through_toml(kind, value) == value

@@ -45,7 +45,7 @@ def test_metrics__each_call__changes_its_series(metrics):
     metrics.step_took("accepted", 0.02)
     metrics.declined("too_little_time")
     metrics.ran(1.5)
-    metrics.waiting({"retry": 3, "moonlight": 4})
+    metrics.waiting({"node_full": 3, "moonlight": 4})
     metrics.at_work(6)
     metrics.worker_restarted()
     metrics.internal_error()
@@ -69,7 +69,7 @@ def test_metrics__each_call__changes_its_series(metrics):
         'qscrow_step_seconds_count{step="accepted"}': 1,
         'qscrow_declined_total{reason="too_little_time"}': 1,
         "qscrow_run_seconds_sum": 1.5,
-        'qscrow_jobs_waiting{reason="retry"}': 3,
+        'qscrow_jobs_waiting{reason="node_full"}': 3,
         'qscrow_jobs_waiting{reason="other"}': 4,
         "qscrow_jobs_in_flight": 6,
         "qscrow_worker_restarts_total": 1,
