@@ -52,6 +52,8 @@ _KNOWN_GATES = {
     "openqasm2": _COMMON_GATES | _words("c3sqrtx c3x c4x csx cu1 cu3 rc3x rccx rxx rzz sxdg u"),
     "openqasm3": _COMMON_GATES | _words("cphase gphase phase"),
 }
+# Qiskit puts its own in the place of a gate defined under such a name, whatever the definition.
+_LIBRARY = _KNOWN_GATES["openqasm2"] | _KNOWN_GATES["openqasm3"]
 # Library gates that Aer does not run as one instruction, and how many it runs instead (measured).
 _UNFOLDED = {"ch": 7, "rccx": 9, "rc3x": 18, "c3sqrtx": 27}
 _STATEMENTS = _words("include gate qreg creg qubit bit if measure reset barrier")
@@ -59,13 +61,15 @@ _STATEMENTS = _words("include gate qreg creg qubit bit if measure reset barrier"
 
 @dataclass(frozen=True)
 class LintReport:
-    """Sizes found in the text. ``expanded_gates`` is an upper bound for the gates after unfolding."""
+    """Sizes found in the text. ``expanded_gates`` is an upper bound for the gates after unfolding; ``dynamic`` says
+    that something may follow a measurement or depend on one, so that every shot has to be simulated."""
 
     format: str
     qubits: int
     clbits: int
     statements: int
     expanded_gates: int
+    dynamic: bool = False
 
 
 def lint(source: bytes, format: str, limits: CircuitLimits) -> LintReport:
@@ -154,6 +158,7 @@ class _Linter:
     statements: int = 0
     expanded: int = 0
     measured: bool = False
+    dynamic: bool = False
     qubits: dict[str, int] = field(default_factory=dict)
     clbits: dict[str, int] = field(default_factory=dict)
     gates: dict[str, _Gate] = field(default_factory=dict)
@@ -168,9 +173,8 @@ class _Linter:
             _refuse("no_qubits", "it declares no qubits")
         if not self.measured:
             _refuse("no_measurement", "it measures nothing, so there would be no counts", "end it with `measure`")
-        return LintReport(
-            self.format, sum(self.qubits.values()), sum(self.clbits.values()), self.statements, self.expanded
-        )
+        qubits, clbits = sum(self.qubits.values()), sum(self.clbits.values())
+        return LintReport(self.format, qubits, clbits, self.statements, self.expanded, self.dynamic)
 
     # ------------------------------------------------------------------------------------- statements
 
@@ -194,12 +198,14 @@ class _Linter:
         if inside_if and word in ("include", "gate", "qreg", "creg", "qubit", "bit"):
             self._refuse("construct_not_allowed", f"`{word}` stands inside an `if`")
         if word in _STATEMENTS:
+            self.dynamic |= word in ("if", "reset")
             getattr(self, f"_{word}")()
         elif word in self.clbits and self.format == "openqasm3":
             self._index(word, self.clbits[word])
             self._expect("=")
             self._assigned_measurement()
         elif _is_name(word):
+            self.dynamic |= self.measured
             self._call(word)
         else:
             self._refuse("construct_not_allowed", f"a statement begins with {word[:20]!r}")
@@ -236,6 +242,8 @@ class _Linter:
         if len(self.gates) >= self.limits.gate_definitions:
             self._refuse("too_many_gate_definitions", f"it defines more than {self.limits.gate_definitions} gates")
         name = self._name()
+        if name in _LIBRARY:
+            self._refuse("gate_redefined", f"{name} is a gate of the library", f"include {_INCLUDES[self.format]}")
         if self._peek() == "(":
             self._arguments()
         self._names_until("{")

@@ -96,8 +96,10 @@ class Run(Future[RunResult]):
         return super().cancelled() or (self.done() and isinstance(self.exception(), CancelledError))
 
     def settle(self, outcome: RunResult | BaseException) -> None:
-        """End a run under way with its result or its failure."""
+        """End a run under way with its result or its failure; one that has ended stays as it is."""
         with self._turn:
+            if self.done():
+                return
             if self.stopping:
                 self.set_exception(CancelledError())
             elif isinstance(outcome, RunResult):

@@ -175,14 +175,14 @@ class _Worker:
             answer = diagnose(-process.returncode, "time" if alarm.rang else why, request.limits)
         if answer is None:
             raise CircuitRejected("worker_lost", "the process that ran it was lost", remedy="submit it again")
-        raise _rejection(answer)
+        raise rejection(answer)
 
     def _send(self, process: subprocess.Popen[bytes], request: RunRequest, run: Run) -> None:
         with self._sending:
             if run.stopping:
                 raise CancelledError
             self._current = run, process
-            write_frame(process.stdin, {"number": self._served, **_as_message(request)})
+            write_frame(process.stdin, {"number": self._served, **as_message(request)})
 
     def retire(self) -> None:
         """From any thread: end the process and start no other."""
@@ -268,7 +268,8 @@ def _rss(process: int) -> int:
         return 0
 
 
-def _as_message(request: RunRequest) -> dict[str, Any]:
+def as_message(request: RunRequest) -> dict[str, Any]:
+    """``request`` as JSON; :func:`oracle.circuits.worker.as_request` is the way back."""
     return {
         "source": base64.b64encode(request.source).decode(),
         "format": request.format,
@@ -278,8 +279,9 @@ def _as_message(request: RunRequest) -> dict[str, Any]:
     }
 
 
-def _rejection(answer: object) -> CircuitRejected:
-    """The child wrote this; it may have been taken over, so only short printable text is believed."""
+def rejection(answer: object) -> CircuitRejected:
+    """What a child says of a run without a result; it may have been taken over, so only short printable text is
+    believed."""
     facts = answer if isinstance(answer, dict) else {}
     code, message, field, remedy = (_plain(facts.get(name)) for name in ("code", "message", "field", "remedy"))
     known = code if _CODE.fullmatch(code) else "crashed"

@@ -13,6 +13,7 @@ from oracle.jobs.errors import CircuitRejected
 
 _CLIFFORD_NAMES = "id x y z h s sdg sx sxdg cx cy cz swap ecr measure reset barrier delay"
 _CLIFFORD = frozenset(_CLIFFORD_NAMES.split())
+_STATEMENTS = ("measure", "reset", "barrier")  # no gate can be called so
 _BYTES_PER_AMPLITUDE = 16
 # Aer derives a width limit from this machine's memory, for every method; ours is in CircuitLimits.
 _WIDEST = 10_000
@@ -121,17 +122,36 @@ def _native() -> frozenset[str]:
 
 
 def _compiled(circuit: Any) -> Any:
-    # The pass manager would give back a copy, and take longer than a small circuit's simulation.
-    if all(
-        instruction.name in ("measure", "reset", "barrier")
-        or (instruction.is_standard_gate() and instruction.name in _native())
-        for instruction in circuit.data
-    ):
-        return circuit
     try:
-        return pass_manager().run(circuit)
+        circuit = _unfolded(circuit)
+        # The pass manager would give back a copy, and take longer than a small circuit's simulation.
+        return circuit if all(map(_is_native, circuit.data)) else pass_manager().run(circuit)
     except RecursionError:
         raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
+
+
+def _unfolded(circuit: Any) -> Any:
+    """``circuit`` without gates of its own definition: Qiskit and Aer know gates by name alone, and would run a
+    stranger's ``ecr`` as their own."""
+    while own := {step.name for step in circuit.data if not (_is_basic(step) or step.is_control_flow())}:
+        circuit = circuit.decompose(gates_to_decompose=sorted(own))
+    if not any(step.is_control_flow() for step in circuit.data):
+        return circuit
+    plain = circuit.copy_empty_like()
+    for step in circuit.data:
+        operation = step.operation
+        if step.is_control_flow():
+            operation = operation.replace_blocks([_unfolded(block) for block in operation.blocks])
+        plain.append(operation, step.qubits, step.clbits)
+    return plain
+
+
+def _is_native(instruction: Any) -> bool:
+    return _is_basic(instruction) and (instruction.name in _native() or instruction.name in _STATEMENTS)
+
+
+def _is_basic(instruction: Any) -> bool:
+    return instruction.is_standard_gate() or instruction.name in _STATEMENTS
 
 
 def _run(circuit: Any, method: str, shots: int, seed: int) -> dict[str, int]:

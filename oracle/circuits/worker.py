@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
         if "cancel" in message:  # of a run that has ended
             continue
         if SINGLE_USE in arguments:
-            write_frame(answers, _answer(_request(message)))
+            write_frame(answers, _answer(as_request(message)))
             return
         answer = _serve(message, requests)
         if answer is None:  # nobody is left to hear it
@@ -80,7 +80,8 @@ def diagnose(number: int, why: str, limits: CircuitLimits, cpu_seconds: float = 
     return {"code": "crashed", "message": f"the simulator died on it (signal {number})"}
 
 
-def _request(message: dict[str, Any]) -> RunRequest:
+def as_request(message: dict[str, Any]) -> RunRequest:
+    """The request in a message from the sandbox."""
     source = base64.b64decode(message["source"])
     limits = CircuitLimits(**message["limits"])
     return RunRequest(source, message["format"], message["shots"], message["seed"], limits)
@@ -88,7 +89,7 @@ def _request(message: dict[str, Any]) -> RunRequest:
 
 def _serve(message: dict[str, Any], requests: BinaryIO) -> dict[str, Any] | None:
     """The answer of a confined child, or why it has none; ``None`` if ``requests`` closed meanwhile."""
-    request = _request(message)
+    request = as_request(message)
     inlet, outlet = os.pipe()
     worker = os.getpid()
     child = os.fork()

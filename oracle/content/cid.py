@@ -9,15 +9,17 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from oracle.jobs.errors import ContentError
 
 RAW, DAG_PB = 0x55, 0x70
-SHA2_256 = 0x12
+SHA2_256, IDENTITY = 0x12, 0x00
 DIGEST_SIZE = 32
 MAX_TEXT = 128
 _CODECS = {RAW, DAG_PB}
+_PREFIXES = ("ipfs://", "/ipfs/")
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -55,7 +57,8 @@ class CID:
         """
         if not isinstance(text, str):
             raise _bad("it is not text")
-        bare = text.removeprefix("ipfs://").removeprefix("/ipfs/")
+        prefix = next((known for known in _PREFIXES if text.startswith(known)), "")
+        bare = text.removeprefix(prefix)
         if not bare or len(bare) > MAX_TEXT or not bare.isascii():
             raise _bad(f"{text[:60]!r} is not a CID")
         if len(bare) == 46 and bare.startswith("Qm"):
@@ -80,6 +83,8 @@ class CID:
             codec, start = read_varint(data, start)
         function, start = read_varint(data, start)
         size, start = read_varint(data, start)
+        if function == IDENTITY:
+            raise _bad("it carries its data inline (identity hash), which nothing here is made of")
         if function != SHA2_256 or size != DIGEST_SIZE:
             raise _bad(f"hash function 0x{function:x} with {size} bytes is not supported")
         end = start + size
@@ -93,10 +98,14 @@ class CID:
         return cid
 
     @property
+    def multihash(self) -> bytes:
+        """Hash function, digest size and digest: what names the bytes, whatever the version and codec."""
+        return bytes((SHA2_256, DIGEST_SIZE)) + self.digest
+
+    @property
     def bytes(self) -> bytes:
         """Binary form."""
-        multihash = bytes((SHA2_256, DIGEST_SIZE)) + self.digest
-        return multihash if self.version == 0 else bytes((1, self.codec)) + multihash
+        return self.multihash if self.version == 0 else bytes((1, self.codec)) + self.multihash
 
     @property
     def uri(self) -> str:
@@ -176,7 +185,7 @@ def _from_base32(text: str) -> bytes:
     return data
 
 
-def _one_case(decode, text: str):
+def _one_case(decode: Callable[[str], bytes], text: str) -> bytes:
     if text not in (text.lower(), text.upper()):
         raise _bad("it mixes upper and lower case")
     return decode(text)
@@ -189,7 +198,7 @@ def _from_base16(text: str) -> bytes:
         raise _bad(f"{text[:60]!r} is not base16") from None
 
 
-_MULTIBASES = {
+_MULTIBASES: dict[str, Callable[[str], bytes]] = {
     "b": lambda text: _one_case(_from_base32, text),
     "B": lambda text: _one_case(_from_base32, text),
     "z": _from_base58,

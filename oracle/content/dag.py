@@ -48,10 +48,12 @@ class _Node:
 
 @dataclass(frozen=True)
 class FileNode:
-    """A parsed UnixFS file node: bytes it carries itself and (child, file bytes below it) in order."""
+    """A parsed UnixFS file node: bytes it carries itself, (child, file bytes below it) in order, and the file bytes
+    it says there are altogether (``None`` if it does not say). The sizes are claims; whoever reads checks them."""
 
     data: bytes
     children: list[tuple[CID, int]]
+    size: int | None
 
 
 def import_file(source: bytes | BinaryIO, put: Put, profile: Profile = DEFAULT_PROFILE) -> CID:
@@ -86,27 +88,37 @@ def links_of(block: bytes) -> list[CID]:
 def parse_file_node(block: bytes) -> FileNode:
     """A dag-pb block as part of a UnixFS file. Raises :class:`ContentError` for anything else."""
     data, links = _parse_node(block)
-    kind, inner, sizes = None, b"", []
+    kind, inner, size, sizes = None, b"", None, []
     for number, value in _fields(data):
         if number == 1 and isinstance(value, int):
             kind = value
         elif number == 2 and isinstance(value, bytes):
             inner = value
+        elif number == 3 and isinstance(value, int):
+            size = value
         elif number == 4 and isinstance(value, int):
             sizes.append(value)
     if kind not in (_FILE, _RAW_NODE):
         raise _malformed("it is not a file")
     if len(sizes) != len(links):
         raise _malformed("it names another number of sizes than children")
-    return FileNode(inner, [(cid, size) for (cid, _), size in zip(links, sizes, strict=True)])
+    return FileNode(inner, [(cid, below) for (cid, _), below in zip(links, sizes, strict=True)], size)
 
 
 def _chunks(source: bytes | BinaryIO, size: int) -> Iterator[bytes]:
     stream = BytesIO(source) if isinstance(source, (bytes, bytearray)) else source
-    chunk = stream.read(size)
+    chunk = _read_full(stream, size)
     yield chunk  # an empty file is one empty chunk
-    while chunk := stream.read(size):
+    while len(chunk) == size and (chunk := _read_full(stream, size)):
         yield chunk
+
+
+def _read_full(stream: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, or what is left: a pipe gives less at a time, and chunk borders decide the CID."""
+    chunk = stream.read(size)
+    while chunk and len(chunk) < size and (more := stream.read(size - len(chunk))):
+        chunk += more
+    return chunk
 
 
 def _leaf(chunk: bytes, put: Put, profile: Profile) -> _Node:

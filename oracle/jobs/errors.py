@@ -115,3 +115,9 @@ class CheckFailed(QscrowError):
     """A run finished but one of its own checks did not hold."""
 
     exit_code = 9
+
+
+class BackendUnavailable(QscrowError):
+    """Nothing can run circuits now; trying again later may work."""
+
+    exit_code = 10

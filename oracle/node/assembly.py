@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from oracle.backends.aer import AerBackend
+from oracle.backends.select import open_backend
 from oracle.chain.client import ChainClient
 from oracle.chain.fees import FeePolicy
 from oracle.chain.sender import Sender
@@ -40,7 +40,7 @@ def opened_node(
     """
     limits = limits or CircuitLimits()
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
-    with closing(Journal(journal, **identity)) as book, closing(AerBackend(config.workers, limits)) as backend:
+    with closing(Journal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
         policy = FeePolicy(
             bump_after_blocks=config.bump_after_blocks,
             max_fee_wei=config.max_fee_wei,

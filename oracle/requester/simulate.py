@@ -16,6 +16,7 @@ def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None)
     a node with default limits would refuse as well.
     """
     from oracle.backends.aer import AerBackend
+    from oracle.circuits.sandbox import Sandbox
 
     quantum = {**DEFAULTS["quantum"], **draft.fields["quantum"]}
     shots = quantum["shots"] if shots is None else shots
@@ -23,7 +24,7 @@ def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None)
         raise InputError(f"{shots} is not a positive number", field="shots")
     seed = quantum["seed"] if seed is None else seed
     request = RunRequest(draft.circuit, draft.format, shots, seed, CircuitLimits())
-    backend = AerBackend(workers=1)
+    backend = AerBackend(Sandbox(1))
     try:
         return backend.result(backend.submit(request, "simulate"))
     finally:

@@ -229,16 +229,23 @@ def test_node__spec_that_is_no_spec__is_rejected_with_the_reason(bench):
     assert (history.state, history.reason) == (State.REJECTED, "bad_spec")
 
 
-def test_node__damaged_block_in_the_store__declines_rather_than_run_it(bench):
+def test_node__damaged_block_in_the_store__is_waited_for_and_not_believed(bench):
     job_id = bench.submit("ghz")
     cid = CID.from_digest(fetch_job(bench.chain, job_id).terms.spec)
+    spec = bench.store.get(cid, max_bytes=2**16)
     bench.store._path(cid).write_bytes(b"something else")
 
     with bench.node() as node:
+        node.tick()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not node.journal.job(job_id).attempts and time.monotonic() < deadline:
+            node.tick()
+            time.sleep(0.01)
+        assert bench.chain.escrow.state_of(job_id) == State.CREATED
+        bench.store.put(spec)  # repairs it
         bench.run_until_idle(node)
 
-    history = fetch_job(bench.chain, job_id)
-    assert (history.state, history.reason) == (State.REJECTED, "bad_content")
+    assert bench.chain.escrow.state_of(job_id) == State.SETTLED
 
 
 def test_node__cancelled_while_it_looks__closes_the_job(bench):

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from oracle.backends.aer import AerBackend
-from oracle.backends.base import BackendStatus
+from oracle.backends.base import BackendStatus, Backlog
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest, RunResult
+from oracle.circuits.sandbox import Sandbox
 from oracle.jobs.errors import CircuitRejected, InputError
 
 HEAD = b'OPENQASM 2.0;\ninclude "qelib1.inc";\n'
@@ -27,7 +28,7 @@ def request(source: bytes = BELL, shots: int = 100, seed: int | None = 1, **limi
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[AerBackend]:
-    made = AerBackend(workers=1)
+    made = AerBackend(Sandbox(1))
     yield made
     made.close()
 
@@ -67,7 +68,7 @@ def test_any_call__unknown_reference__is_an_input_error(backend: AerBackend, cal
 
 
 def test_status__life_of_runs__queued_running_cancelled_failed() -> None:
-    backend = AerBackend(workers=1)
+    backend = AerBackend(Sandbox(1))
     try:
         slow = backend.submit(request(ENDLESS, 1_000_000, wall_seconds=1), "slow")
         waiting = backend.submit(request(), "waiting")
@@ -90,7 +91,7 @@ def test_status__life_of_runs__queued_running_cancelled_failed() -> None:
 
 
 def test_close__run_under_way__ends_as_cancelled() -> None:
-    backend = AerBackend(workers=1)
+    backend = AerBackend(Sandbox(1))
     slow = backend.submit(request(ENDLESS, 1_000_000), "slow")
     with pytest.raises(TimeoutError):
         backend.result(slow, timeout=0.05)
@@ -100,6 +101,33 @@ def test_close__run_under_way__ends_as_cancelled() -> None:
         backend.result(slow)
 
 
+def test_cancel__run_under_way__stops_it_and_frees_the_worker(backend: AerBackend) -> None:
+    slow = backend.submit(request(ENDLESS, 1_000_000), "slow")
+    with pytest.raises(TimeoutError):
+        backend.result(slow, timeout=0.05)
+    backend.cancel(slow)
+    with pytest.raises(TimeoutError, match="cancelled"):
+        backend.result(slow, timeout=60)
+    assert backend.reconcile("slow") is None
+    assert backend.result(backend.submit(request(), "next"), timeout=60).shots == 100
+
+
+def test_backlog__runs_submitted__are_counted_until_they_end() -> None:
+    backend = AerBackend(Sandbox(1))
+    try:
+        assert backend.backlog() == Backlog(0, 0, 0, 1)
+        slow = backend.submit(request(ENDLESS, 1_000_000), "slow", expected_seconds=60)
+        queued = backend.submit(request(), "queued", expected_seconds=2.5)
+        with pytest.raises(TimeoutError):
+            backend.result(slow, timeout=0.05)
+        assert backend.backlog() == Backlog(queued=1, running=1, seconds=62.5, workers=1)
+        backend.cancel(slow)
+        backend.result(queued, timeout=60)
+        assert backend.backlog() == Backlog(0, 0, 0, 1)
+    finally:
+        backend.close()
+
+
 @pytest.mark.parametrize("source", [SPREAD, CLIFFORD], ids=["statevector", "stabilizer"])
 def test_result__same_seed_in_other_processes__is_the_same_to_the_bit(backend: AerBackend, source: bytes) -> None:
     def facts(result: RunResult) -> tuple[object, ...]:
@@ -107,7 +135,7 @@ def test_result__same_seed_in_other_processes__is_the_same_to_the_bit(backend: A
 
     wanted = request(source, 5000, 42)
     alone = facts(backend.result(backend.submit(wanted, "alone"), timeout=60))
-    many = AerBackend(workers=2)
+    many = AerBackend(Sandbox(2))
     try:
         references = [many.submit(wanted, f"copy {n}") for n in range(4)]
         assert [facts(many.result(reference, timeout=60)) for reference in references] == [alone] * 4
@@ -123,7 +151,7 @@ def test_result__method__is_ours_to_choose_and_recorded(backend: AerBackend) -> 
 
 
 def test_capabilities__limits_given__are_told() -> None:
-    backend = AerBackend(workers=1, limits=CircuitLimits(qubits=5, shots=77))
+    backend = AerBackend(Sandbox(1), CircuitLimits(qubits=5, shots=77))
     try:
         capabilities = backend.capabilities()
         assert (capabilities.max_qubits, capabilities.max_shots, capabilities.simulator) == (5, 77, True)
@@ -132,10 +160,13 @@ def test_capabilities__limits_given__are_told() -> None:
 
 
 def test_estimate__wider_or_longer_run__costs_more(backend: AerBackend) -> None:
-    small, wide, long = (backend.estimate(request(shots=s), q) for s, q in ((10, 10), (10, 20), (10_000, 10)))
-    assert small.seconds < wide.seconds and small.seconds < long.seconds
-    assert wide.memory_bytes == 16 * 2**20
+    def seconds(shots: int = 10, qubits: int = 10, gates: int = 100, dynamic: bool = False) -> float:
+        return backend.estimate(request(shots=shots), qubits, gates, dynamic=dynamic).seconds
+
+    assert seconds() < min(seconds(shots=10_000), seconds(qubits=20), seconds(gates=1000), seconds(dynamic=True))
+    assert backend.estimate(request(), 20).memory_bytes == 16 * 2**20
 
 
-def test_estimate__a_thousand_qubits__is_still_a_number(backend: AerBackend) -> None:
-    assert 1e6 < backend.estimate(request(), 1000).seconds < float("inf")
+def test_estimate__a_thousand_qubits__is_what_the_limits_allow(backend: AerBackend) -> None:
+    estimate = backend.estimate(request(wall_seconds=77, memory_bytes=2**20), 1000)
+    assert (estimate.seconds, estimate.memory_bytes) == (77, 2**20)

@@ -186,3 +186,18 @@ def test_lint__adversarial_text_of_a_quarter_megabyte__stays_within_a_linear_all
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("refused") == 2 * len(SLOW_KINDS)
+
+
+@pytest.mark.parametrize(
+    ("body", "dynamic"),
+    [
+        (b"h q; measure q -> c;", False),
+        (b"measure q[0] -> c[0]; measure q[1] -> c[1];", False),
+        (b"measure q[0] -> c[0]; h q[1]; measure q -> c;", True),
+        (b"reset q; measure q -> c;", True),
+        (b"if(c==0) x q[0]; measure q -> c;", True),
+    ],
+)
+def test_lint__circuit__says_whether_every_shot_has_to_be_simulated(body: bytes, dynamic: bool) -> None:
+    source = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2];' + body
+    assert lint(source, "openqasm2", CircuitLimits()).dynamic is dynamic

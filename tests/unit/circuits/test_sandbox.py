@@ -290,6 +290,30 @@ def test_close__with_a_run_under_way_and_one_queued__leaves_nothing_behind() -> 
     sandbox.close()  # a second time is nothing
 
 
+def test_cancel__run_under_way__kills_its_process_and_keeps_the_worker(pool: Sandbox, endless) -> None:
+    future, worker, child = endless
+    assert future.cancel() and future.cancel()
+    assert isinstance(future.exception(60), CancelledError) and future.cancelled()
+    until(lambda: not child.is_running())
+    assert submit(pool, GOOD).result(60).counts == {"01": 20}
+    assert worker.is_running()
+
+
+def test_cancel__run_that_has_ended__changes_nothing(pool: Sandbox) -> None:
+    future = submit(pool, GOOD)
+    result = future.result(60)
+    assert not future.cancel() and not future.cancelled() and future.result() == result
+
+
+def test_cancel__worker_still_starting__ends_as_cancelled() -> None:
+    with Sandbox(1) as sandbox:
+        future = submit(sandbox, ENDLESS, 1_000_000)
+        until(future.running)
+        assert future.cancel()
+        assert isinstance(future.exception(60), CancelledError)
+        assert submit(sandbox, GOOD).result(60).counts == {"01": 20}
+
+
 def test_owner_killed__mid_run__workers_and_children_go_too() -> None:
     script = (
         "from oracle.circuits.limits import CircuitLimits\n"
@@ -325,6 +349,10 @@ def test_single_use_workers__run_and_time_limit__work_without_a_fork(run: Run) -
         error = slow.exception(60)
         assert isinstance(error, CircuitRejected) and error.code == "time_limit"
         result = good.result(60)
+        endless = submit(sandbox, ENDLESS, 1_000_000)
+        until(endless.running)
+        assert endless.cancel()
+        assert isinstance(endless.exception(60), CancelledError)
     assert result.counts == {"01": 20}
     assert result.transpiled_digest == run(GOOD, "openqasm2", shots=20).transpiled_digest
 
@@ -345,15 +373,15 @@ def test_single_use_workers__run_and_time_limit__work_without_a_fork(run: Run) -
     ],
 )
 def test_rejection__whatever_the_child_wrote__is_short_and_printable(answer: object, code: str) -> None:
-    from oracle.circuits.sandbox import _rejection
+    from oracle.circuits.sandbox import rejection
 
-    error = _rejection(answer)
+    error = rejection(answer)
     assert error.code == code
     assert str(error).isprintable()
 
 
 def test_rejection__long_text_with_escapes__is_cut_and_cleaned() -> None:
-    from oracle.circuits.sandbox import _rejection
+    from oracle.circuits.sandbox import rejection
 
-    error = _rejection({"code": "syntax_error", "message": "\x1b[2Jroot:x:0\n" * 1000, "field": "c\x00ircuit"})
+    error = rejection({"code": "syntax_error", "message": "\x1b[2Jroot:x:0\n" * 1000, "field": "c\x00ircuit"})
     assert len(error.message) <= 300 and str(error).isprintable() and error.field == "circuit"

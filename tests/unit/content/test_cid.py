@@ -71,6 +71,15 @@ def test_parse__version_0__round_trips():
         "f01551220" + "00" * 33,
         "f01551120" + "00" * 32,  # sha1
         "f01550020" + "00" * 32,  # identity
+        "f01550004" + "00" * 4,  # identity, of a few bytes
+        "ipfs:///ipfs/" + BASE32,
+        "/ipfs/ipfs://" + BASE32,
+        "ipfs://" + BASE32 + "/../../secret",
+        BASE32 + "\n",
+        BASE32 + "\x00",
+        BASE32 + "=",
+        BASE32.replace("b", "b ", 1),
+        "\ud800" + BASE32,
         "f01711220" + "00" * 32,  # dag-cbor
         "f02551220" + "00" * 32,  # version 2
         "f8100551220" + "00" * 32,  # a number not in its shortest form
@@ -87,6 +96,17 @@ def test_parse__malformed_or_unsupported__is_refused_in_one_line(text):
     assert "\n" not in str(caught.value)
 
 
+def test_parse__identity_hash__says_why():
+    with pytest.raises(ContentError, match="carries its data inline"):
+        CID.parse("f01550003616263")
+
+
+@pytest.mark.parametrize("thing", [None, 7, b"bytes", ["list"]])
+def test_parse__not_text__is_refused(thing):
+    with pytest.raises(ContentError, match="not text"):
+        CID.parse(thing)
+
+
 @given(st.text(max_size=140))
 def test_parse__any_text__is_a_cid_or_a_content_error(text):
     try:
@@ -94,6 +114,42 @@ def test_parse__any_text__is_a_cid_or_a_content_error(text):
     except ContentError:
         return
     assert CID.parse(str(cid)) == cid
+
+
+@given(st.sampled_from("bBzfFQ"), st.text("0123456789abcdefABCDEFQmz=", max_size=80))
+def test_parse__any_text_in_a_known_base__is_a_cid_or_a_content_error(base, text):
+    try:
+        cid = CID.parse(base + text)
+    except ContentError:
+        return
+    assert CID.parse(str(cid)) == cid
+
+
+@given(st.binary(min_size=32, max_size=32), st.sampled_from([RAW, DAG_PB]), st.integers(0, 76), st.integers(1, 255))
+def test_parse__one_byte_altered__is_another_cid_or_a_content_error(digest, codec, place, change):
+    cid = CID(1, codec, digest)
+    altered = bytearray(cid.bytes)
+    altered[place % len(altered)] ^= change
+    try:
+        found = CID.parse("f" + altered.hex())
+    except ContentError:
+        return
+    assert found != cid
+
+
+@given(st.binary(min_size=32, max_size=32), st.sampled_from([(0, DAG_PB), (1, DAG_PB), (1, RAW)]))
+def test_str__any_cid__round_trips_in_text_and_bytes(digest, kind):
+    cid = CID(*kind, digest)
+
+    assert CID.parse(str(cid)) == CID.parse(cid.uri) == cid
+    assert CID.read(b"before" + cid.bytes + b"after", 6) == (cid, 6 + len(cid.bytes))
+    assert cid.bytes.endswith(cid.multihash)
+
+
+@pytest.mark.parametrize(("version", "codec", "size"), [(0, RAW, 32), (2, RAW, 32), (1, 0x71, 32), (1, RAW, 31)])
+def test_init__unsupported_parts__are_refused(version, codec, size):
+    with pytest.raises(ContentError):
+        CID(version, codec, bytes(size))
 
 
 @given(st.binary(max_size=80))
@@ -120,6 +176,10 @@ def test_varint__any_number__round_trips(number):
 def test_verify__other_bytes__is_refused():
     with pytest.raises(ContentError, match="are not those of"):
         CID.of(DATA).verify(DATA + b"!")
+
+
+def test_eq__versions_differ__cids_do_too():
+    assert CID.of(DATA, DAG_PB, version=0) != CID.of(DATA, DAG_PB, version=1) != CID.of(DATA, RAW)
 
 
 def test_eq__texts_differ__cids_do_not():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from oracle.content.cid import CID, DAG_PB, RAW, varint
 from oracle.content.dag import PROFILES, Profile, import_file, links_of, parse_file_node
-from oracle.content.store import read_file
+from oracle.content.walk import read_file
 from oracle.jobs.errors import ContentError
 
 KIB = 1024
@@ -115,47 +115,69 @@ def test_parse_file_node__any_bytes__is_a_node_or_a_content_error(data):
             continue
 
 
-def node(children: list[tuple[CID, int]], *, sizes: list[int] | None = None, kind: int = 2) -> tuple[CID, bytes]:
+def node(
+    children: list[tuple[CID, int]], *, sizes: list[int] | None = None, kind: int = 2, total: int | None = None
+) -> tuple[CID, bytes]:
     """A hand-made dag-pb block that promises what it likes."""
 
     def field(number: int, value: bytes) -> bytes:
         return varint(number << 3 | 2) + varint(len(value)) + value
 
-    inner = b"\x08" + varint(kind) + b"".join(b"\x20" + varint(n) for n in (sizes or [n for _, n in children]))
+    inner = b"\x08" + varint(kind) + (b"" if total is None else b"\x18" + varint(total))
+    inner += b"".join(b"\x20" + varint(n) for n in (sizes or [n for _, n in children]))
     links = b"".join(field(2, field(1, cid.bytes) + field(2, b"") + b"\x18\x00") for cid, _ in children)
     block = links + field(1, inner)
     return CID.of(block, DAG_PB), block
 
 
-def test_read_file__diamond_that_explodes__stops_at_the_limit():
+@pytest.mark.parametrize("honest", [True, False])
+def test_read_file__diamond_that_explodes__stops_at_the_limit(honest):
     leaf = b"x" * 1000
     blocks = {CID.of(leaf): leaf}
     root, size = CID.of(leaf), len(leaf)
-    for _ in range(12):  # 10 children each: a terabyte out of a dozen blocks
-        root_size = size * 10
-        root, block = node([(root, size)] * 10)
+    for _ in range(12):  # 10 children each: a petabyte out of a dozen blocks
+        root, block = node([(root, size if honest else 1)] * 10)
         blocks[root] = block
-        size = root_size
+        size *= 10
     fetched = []
 
     def get(cid: CID) -> bytes:
         fetched.append(cid)
         return blocks[cid]
 
-    with pytest.raises(ContentError, match="more than the 50000 bytes"):
+    with pytest.raises(ContentError, match="more than the 50000 bytes" if honest else "a child has 1000 bytes, not 1"):
         read_file(get, root, 50_000)
-    assert len(fetched) < 100
+    assert len(fetched) == (1 if honest else 13)
 
 
-def test_read_file__diamond_of_nothing__stops_at_the_block_limit():
+def test_read_file__diamond_of_nothing__costs_little():
     empty = CID.of(b"")
     blocks, root = {empty: b""}, empty
     for _ in range(10):
-        root, block = node([(root, 0)] * 20)
+        root, block = node([(root, 0)] * 1000)
         blocks[root] = block
+    fetched = []
+
+    def get(cid: CID) -> bytes:
+        fetched.append(len(blocks[cid]))
+        return blocks[cid]
 
     with pytest.raises(ContentError, match="too deep or has too many blocks"):
-        read_file(blocks.__getitem__, root, 1_000)
+        read_file(get, root, 1_000)
+    assert sum(fetched) < 10 * 2**20
+
+
+def test_read_file__more_blocks_than_any_file__stops_at_the_block_limit(monkeypatch):
+    monkeypatch.setattr("oracle.content.walk.MAX_BLOCKS", 50)
+    leaf = b"x"
+    for count, fits in ((49, True), (50, False)):
+        root, block = node([(CID.of(leaf), 1)] * count)
+        get = {CID.of(leaf): leaf, root: block}.__getitem__
+        if fits:
+            assert read_file(get, root, 1_000) == leaf * count
+        else:
+            with pytest.raises(ContentError, match="too many blocks"):
+                read_file(get, root, 1_000)
 
 
 def test_read_file__chain_deeper_than_any_file__is_refused():
@@ -175,7 +197,62 @@ def test_read_file__child_of_another_size_than_promised__is_refused(promised):
     root, block = node([(CID.of(leaf), promised)])
 
     with pytest.raises(ContentError, match="a child has 3 bytes"):
+        read_file({CID.of(leaf): leaf, root: block}.__getitem__, root, 2**50)
+
+
+@pytest.mark.parametrize("total", [0, 2, 4, 2**40])
+def test_read_file__file_of_another_size_than_it_says__is_refused(total):
+    leaf = b"abc"
+    root, block = node([(CID.of(leaf), 3)], total=total)
+
+    with pytest.raises(ContentError, match="it has 3 bytes, not"):
         read_file({CID.of(leaf): leaf, root: block}.__getitem__, root, 1_000)
+
+
+def test_read_file__loop_of_promises__cannot_be_made_but_is_bounded():
+    loop = CID(1, DAG_PB, bytes(32))  # a store that does not verify could be made to circle
+    _, block = node([(loop, 1)])
+
+    with pytest.raises(ContentError, match="too deep"):
+        read_file(lambda cid: block, loop, 1_000)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_read_file__any_byte_of_a_node_altered__is_the_same_file_or_a_content_error(data):
+    blocks: dict[CID, bytes] = {}
+    content = bytes(range(40))
+    root = import_file(content, blocks.__setitem__, Profile(1, False, 4, 3))
+    victim = data.draw(st.sampled_from(sorted(blocks, key=str)))
+    altered = bytearray(blocks[victim])
+    altered[data.draw(st.integers(0, len(altered) - 1))] ^= data.draw(st.integers(1, 255))
+    blocks[victim] = bytes(altered)  # unverified on purpose: the parser must stand on its own
+
+    def get(cid: CID) -> bytes:
+        if cid not in blocks:
+            raise ContentError("absent")
+        return blocks[cid]
+
+    try:
+        found = read_file(get, root, 100)
+    except ContentError:
+        return
+    assert len(found) <= 100
+
+
+def test_import_file__source_that_gives_little_at_a_time__is_cut_the_same():
+    class Trickle:
+        def __init__(self, data: bytes):
+            self.data = data
+
+        def read(self, size: int) -> bytes:
+            part, self.data = self.data[: min(size, 7)], self.data[min(size, 7) :]
+            return part
+
+    content = counted_bytes(1000)
+    profile = Profile(1, True, 100, 3)
+
+    assert import_file(Trickle(content), nowhere, profile) == import_file(content, nowhere, profile)
 
 
 def test_parse_file_node__directory_or_missing_sizes__is_refused():

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from oracle.content.cid import CID
-from oracle.content.select import open_store
-from oracle.content.store import MAX_BLOCK_BYTES, MAX_PUBLISHED_BYTES, BlockStore, get_object, put_object
-from oracle.jobs.errors import ContentError, ContentNotFound, InputError
+from oracle.content.store import MAX_PUBLISHED_BYTES, BlockStore, get_object, put_object
+from oracle.content.walk import MAX_BLOCK_BYTES, blocks_under
+from oracle.jobs.errors import ContentError, ContentNotFound
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_put__larger__is_a_file_that_reads_back(store):
     cid = store.put(data)
 
     assert store.get(cid, max_bytes=len(data)) == data
-    assert len(list(store.blocks_under(cid))) == 4
+    assert len(list(blocks_under(store.get_block, cid))) == 4
 
 
 def test_put_object__any_digest__is_the_blocks_own_hash(store):
@@ -112,23 +112,3 @@ def test_init__place_that_cannot_be_used__says_so(tmp_path):
 
     with pytest.raises(ContentError, match="cannot be used"):
         BlockStore(tmp_path / "file" / "content")
-
-
-def test_open_store__nothing_set__is_embedded(tmp_path):
-    assert isinstance(open_store(tmp_path, {}), BlockStore)
-
-
-@pytest.mark.parametrize(
-    ("env", "field"),
-    [
-        ({"KUBO_API": "not a url"}, "KUBO_API"),
-        ({"KUBO_API": "ftp://x"}, "KUBO_API"),
-        ({"KUBO_API": "http://x:1", "KUBO_CLIENT": "curl"}, "KUBO_CLIENT"),
-        ({"KUBO_API": "http://x:1", "KUBO_AUTHORIZATION_FILE": "/nonexistent"}, "KUBO_AUTHORIZATION_FILE"),
-    ],
-)
-def test_open_store__unusable_setting__names_the_variable(tmp_path, env, field):
-    with pytest.raises(InputError) as caught:
-        open_store(tmp_path, env)
-
-    assert caught.value.field == field
