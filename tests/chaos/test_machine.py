@@ -180,11 +180,8 @@ def test_circuits__that_leak_or_spin__end_alone(world):
 
 def circuit(qubits: int, body: bytes) -> bytes:
     """An OpenQASM 2 circuit that measures everything in the end."""
-    return b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[%d];\ncreg c[%d];\n%bmeasure q -> c;\n' % (
-        qubits,
-        qubits,
-        body,
-    )
+    head = b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[%d];\ncreg c[%d];\n' % (qubits, qubits)
+    return head + body + b"measure q -> c;\n"
 
 
 def test_worker__killed_by_the_system__costs_no_job(world):

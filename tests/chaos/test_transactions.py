@@ -111,7 +111,7 @@ def test_nonce__recorded_and_never_broadcast__leaves_no_gap(world):
 
 
 def test_fees__base_fee_rises_above_ours__are_raised_by_an_eighth_each_time(world):
-    """Blocks come and go without our transaction. Clients want at least a tenth more on both fields, some 12.5 %."""
+    """Blocks come and go without our transaction. Clients want a tenth more on both fields, some of them 12.5 %."""
     job = world.submit()
     stop_mining_at(world, "accept")
     world.start()

@@ -99,7 +99,7 @@ def _run(plan: dict[str, Any]) -> None:
 def _chain(urls: list[str], deployment: Deployment) -> ChainClient:
     from oracle.chain.client import connect
 
-    chain = ChainClient(connect(*urls), deployment)
+    chain = ChainClient(connect(urls), deployment)
     chain.check()
     return chain
 
