@@ -22,6 +22,7 @@ from oracle.cli.context import (
 from oracle.cli.money import withdraw
 from oracle.cli.output import Json, facts, note, say, show_json, show_json_line
 from oracle.cli.settings import Settings, load_settings
+from oracle.cli.upkeep import check, config
 from oracle.jobs.amounts import format_wei, parse_amount
 from oracle.jobs.errors import InputError, JournalError
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run an oracle: register, stake, earn.")
 app.command("withdraw", help="Take out what the escrow owes this oracle.")(withdraw)
+app.command("check")(check)
+app.command("config")(config)
 
 Addresses = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="May be given several times.")]
 

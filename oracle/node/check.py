@@ -22,7 +22,7 @@ from typing import Any
 
 from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.amounts import format_wei
-from oracle.jobs.errors import ChainError, ChainUnavailable, InputError, JournalError, QscrowError
+from oracle.jobs.errors import ChainError, ChainUnavailable, ContentError, InputError, JournalError, QscrowError
 from oracle.node.config import LOCAL_CHAINS, NodeConfig
 
 TIMEOUT_SECONDS = 45.0
@@ -376,8 +376,15 @@ class _Checks:
     # ------------------------------------------------------------------------------------------ machine
 
     def _content(self, opened: Callable[[], Any]) -> Outcome:
+        from oracle.content.remote import GatewayStore
+
         store = opened()
-        cid = store.put(PROBE, pin=False)
+        try:
+            cid = store.put(PROBE, pin=False)
+        except ContentError:
+            if not isinstance(store, GatewayStore) or not _is_readable(store):
+                raise
+            return Status.WARN, "answers, but takes no uploads: it is only read from", "keep content elsewhere as well"
         if store.get(cid, max_bytes=len(PROBE)) != PROBE:  # the store verifies; this is the check of the check
             raise QscrowError("gave back other bytes", remedy="do not use it")
         return Status.OK, "a block was written, read and verified", ""
@@ -474,6 +481,16 @@ class _Checks:
         except JournalError:
             return True
         return False
+
+
+def _is_readable(store: Any) -> bool:
+    from oracle.content.cid import CID
+
+    try:
+        store.has(CID.parse("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"))  # the empty block
+    except ContentError:
+        return False
+    return True
 
 
 def is_deployed_from(code: bytes, creation: bytes) -> bool:
