@@ -17,6 +17,7 @@ from oracle.node.config import NodeConfig
 from oracle.node.journal import Journal, Step
 from oracle.node.pipeline import Tools
 from oracle.node.service import Node
+from oracle.node.watch import Watch
 from oracle.sealing.keys import SealingKey
 
 
@@ -32,6 +33,7 @@ def opened_node(
     limits: CircuitLimits | None = None,
     report: Callable[[int, Step, str], None] = lambda *_: None,
     complain: Callable[[str], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> Iterator[Node]:
     """A node that signs with ``account`` and keeps its journal in the file ``journal``.
 
@@ -48,8 +50,11 @@ def opened_node(
             max_in_flight=config.max_in_flight_transactions,
         )
         sender = Sender(chain.w3, account, book, policy=policy)
-        node = Node(Tools(chain, sender, book, store, backend, key, config, limits), report=report, complain=complain)
+        if watch is not None:
+            watch.samples(chain=chain, journal=book, sender=sender)
+        tools = Tools(chain, sender, book, store, backend, key, config, limits)
+        node = Node(tools, report=report, complain=complain, watch=watch)
         try:
             yield node
         finally:
-            node.drain()
+            node.drain(config.drain_seconds)

@@ -487,7 +487,7 @@ def _is_readable(store: Any) -> bool:
     from oracle.content.cid import CID
 
     try:
-        store.has(CID.parse("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"))  # the empty block
+        store.has(CID.of(PROBE))
     except ContentError:
         return False
     return True
