@@ -79,13 +79,14 @@ def open_sealing_key(settings: Settings, ask: Callable[[], str] | None = None) -
     return _sealing_key(settings, name, ask() if ask else password(settings))
 
 
-def open_keys(settings: Settings) -> tuple[Any, SealingKey]:
-    """Signing account and sealing key of the chosen account, unlocked with one password."""
+def open_keys(settings: Settings, heard: Callable[[str], None] = lambda _: None) -> tuple[Any, SealingKey]:
+    """Signing account and sealing key of the chosen account, unlocked with one password, which ``heard`` is told."""
     sealing = sealing_name(settings)
-    if not signs_with_keystore(settings):
-        return _other_signer(settings), _sealing_key(settings, sealing, password(settings))
-    name = _known_account(settings)
+    name = _known_account(settings) if signs_with_keystore(settings) else None
     secret = password(settings)
+    heard(secret)
+    if name is None:
+        return _other_signer(settings), _sealing_key(settings, sealing, secret)
     return _signing_account(settings, name, secret), _sealing_key(settings, sealing, secret)
 
 

@@ -200,4 +200,3 @@ def _plain(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:  # a secret: "set, not shown"
         return text
-
