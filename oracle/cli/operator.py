@@ -139,7 +139,7 @@ def run(
             event("started", oracle=signer.address, chain_id=chain.chain_id, version=__version__)
             run_until_told(node, watch)
         event("stopped")
-    if not json:
+    if not json and settings.log_format == "text":
         note("the node has stopped; start it again to go on")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from oracle.cli.settings import Settings
 from oracle.jobs.errors import QscrowError
 
@@ -35,10 +37,14 @@ def watched(settings: Settings, show: Callable[[int, Any, str], None]) -> Iterat
         try:
             with watch.serving():
                 yield watch, redactor
+        except QscrowError as err:
+            if settings.log_file or settings.log_format == "json":  # else the one line on stderr says it
+                event("the node ends", "error", error=str(err))
+            if settings.log_file is None and settings.log_format == "json":
+                raise typer.Exit(err.exit_code) from err  # whoever reads the log there gets JSON and nothing else
+            raise
         except Exception as err:
-            expected = isinstance(err, QscrowError)
-            if settings.log_file or settings.log_format == "json" or not expected:  # else it is on stderr anyway
-                event("the node ends", "error", error=str(err), exception=None if expected else err)
+            event("the node ends", "error", exception=err)
             raise
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from oracle.node.config import LOCAL_CHAINS, NodeConfig
 TIMEOUT_SECONDS = 45.0
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 15, 60
 BLOCKS_SAMPLED = 20
+RUN_SECONDS = 20
 PROBE = b"qscrow oracle check\n"
+CONTRACTS = ("JobEscrow", "OracleRegistry", "ResultNFT")
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 2 * 2**30, 256 * 2**20
 WORKER_BYTES = 200 * 2**20  # a warm worker before it runs anything
 _IMMUTABLE = b"\x7f" + bytes(32)  # PUSH32 of the placeholder that creation overwrites
@@ -275,16 +277,15 @@ class _Checks:
         from oracle.chain.failures import endpoint_name, translated
 
         chain = self._chain()
-        chain.check()
         d = chain.deployment
         places = {"JobEscrow": d.job_escrow, "OracleRegistry": d.oracle_registry, "ResultNFT": d.result_nft}
         with translated(endpoint_name(chain.w3)):
             escrow = chain.w3.eth.contract(address=d.job_escrow, abi=artifact("JobEscrow")["abi"])
             for name, address in places.items():
-                creation = bytes.fromhex(artifact(name)["bytecode"].removeprefix("0x"))
-                if not is_deployed_from(bytes(chain.w3.eth.get_code(address)), creation):
+                found = contract_of(bytes(chain.w3.eth.get_code(address)))
+                if found != name:
                     raise ChainError(
-                        f"the code at {address} is not the {name} this version knows",
+                        f"{address} should be the {name} and is {found or 'nothing this version knows'}",
                         remedy="check the deployment file, or use the version of Qscrow that was deployed",
                     )
             wired = (escrow.functions.oracleRegistry().call(), escrow.functions.resultNFT().call())
@@ -401,8 +402,9 @@ class _Checks:
         from oracle.circuits.run import RunRequest
         from oracle.circuits.sandbox import Sandbox
 
+        limits = replace(self._s.limits, wall_seconds=min(self._s.limits.wall_seconds, RUN_SECONDS))
         with Sandbox(1) as sandbox:
-            result = sandbox.submit(RunRequest(_BELL, "openqasm2", 64, 1, self._s.limits)).result()
+            result = sandbox.submit(RunRequest(_BELL, "openqasm2", 64, 1, limits)).result()
         if not set(result.counts) <= {"00", "11"}:
             raise QscrowError("a Bell pair came out wrong", remedy="reinstall qiskit-aer")
         told = f"a circuit ran on {result.engine}, held in by {result.confinement}"
@@ -448,7 +450,8 @@ class _Checks:
         if owner != (chain.chain_id, chain.deployment.job_escrow, address):
             raise JournalError(f"{path} is another node's", remedy="move it away, or correct account and deployment")
         running = ", a node is running on it" if self._is_running(path) else ""
-        return Status.OK, f"{sum(status.jobs.values())} jobs up to block {status.last_block}{running}", ""
+        read = "no block read yet" if status.last_block is None else f"read up to block {status.last_block}"
+        return Status.OK, f"{sum(status.jobs.values())} jobs, {read}{running}", ""
 
     def _port(self, host: str, port: int) -> Outcome:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -493,7 +496,17 @@ def _is_readable(store: Any) -> bool:
     return True
 
 
-def is_deployed_from(code: bytes, creation: bytes) -> bool:
+def contract_of(code: bytes) -> str | None:
+    """Which of the contracts ``code`` is, ``None`` if it is none this version knows."""
+    from oracle.chain.artifacts import artifact
+
+    creations = {name: bytes.fromhex(artifact(name)["bytecode"].removeprefix("0x")) for name in CONTRACTS}
+    # The escrow makes the other two, so that its creation code contains theirs: the smallest that fits is the one.
+    fitting = [name for name in CONTRACTS if _is_deployed_from(code, creations[name])]
+    return min(fitting, key=lambda name: len(creations[name]), default=None)
+
+
+def _is_deployed_from(code: bytes, creation: bytes) -> bool:
     """Whether ``code`` is what running the creation bytecode left, whatever its immutables are.
 
     The runtime code is part of the creation code; where it differs, creation wrote an immutable over the 32 zero bytes
