@@ -43,10 +43,10 @@ def metrics_table() -> str:
 def with_tables(text: str) -> str:
     """The manual with its tables as they should be."""
     for name, table in (("settings", settings_table()), ("metrics", metrics_table())):
-        place = re.compile(rf"(<!-- {name}: [^>]*-->\n).*?(\n<!-- end of {name} -->)", re.S)
+        place = re.compile(rf"(<!-- {name}: [^>]*-->\n).*?(<!-- end of {name} -->)", re.S)
         if not place.search(text):
             raise SystemExit(f"docs/operators.md has no place for the {name}")
-        text = place.sub(lambda match, table=table: match[1] + table + match[2], text)
+        text = place.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", text)
     return text
 
 
