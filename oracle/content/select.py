@@ -50,9 +50,14 @@ def open_node_store(
     """
     uploads = BlockStore(root / "uploads", max_bytes=upload_quota)
     local = BlockStore(root, max_bytes=max_bytes)
-    places = [*_kubo_nodes(env), *_gateways(env)]
+    places = open_places(env)
     mirrors = Mirrors(places, root / "owed", source=local) if places else None
     return CachedStore(local, mirrors, uploads=uploads), uploads
+
+
+def open_places(env: Mapping[str, str]) -> list[Place]:
+    """Each Kubo node and then each gateway of ``env`` by itself; as for :func:`open_store`."""
+    return [*_kubo_nodes(env), *_gateways(env)]
 
 
 def _kubo_nodes(env: Mapping[str, str]) -> list[Place]:

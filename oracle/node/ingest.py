@@ -28,6 +28,8 @@ EXAMINED_AT_ONCE = 20
 class FinalityBroken(ChainError):
     """The chain contradicts what it called final. Nothing the node could do by itself would be safe."""
 
+    exit_code = 11  # told apart from other trouble with the chain: starting again would not help
+
 
 class Ingest:
     """Reads ranges of blocks and writes each with its last block in one go.

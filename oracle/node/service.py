@@ -21,6 +21,8 @@ from oracle.node.scheduling import Job, Scheduler, SchedulingLimits
 from oracle.node.watch import Watch
 
 INTERNAL_ERROR_PAUSE_SECONDS = 30
+NOTICE_SECONDS = 0.2
+"""How long it may take to notice that the node is to stop."""
 CONSIDERED_AT_ONCE = 5_000
 """Jobs, by deadline, among which the next ones to start are chosen."""
 _WAITING_STEPS = tuple(step for step in ACTIVE if step not in (Step.SEALED, Step.ACCEPTED))
@@ -47,7 +49,7 @@ class Node:
                 margin_seconds=config.margin_seconds,
             )
         )
-        self._stop = threading.Event()
+        self._stopping = False
         self._wake = threading.Event()
         self._workers = ThreadPoolExecutor(config.max_jobs_at_once, thread_name_prefix="job")
         self._in_flight: dict[int, tuple[Job, Future[JobRow]]] = {}
@@ -71,7 +73,7 @@ class Node:
         Raises :class:`~oracle.node.ingest.FinalityBroken`.
         """
         config, failures = self._t.config, 0
-        while not self._stop.is_set():
+        while not self._stopping:
             try:
                 self.tick()
                 failures = 0
@@ -82,13 +84,12 @@ class Node:
             except (ChainError, JournalUnavailable) as err:
                 failures += 1
                 self._watch.failed(err) if isinstance(err, ChainError) else self._watch.journal_failed(err)
-                self._stop.wait(min(config.poll_seconds * 2**failures, config.max_backoff_seconds))
+                self._pause(min(config.poll_seconds * 2**failures, config.max_backoff_seconds))
 
     def stop(self) -> None:
         """Ask :meth:`run` to end after the steps under way; safe from a signal handler."""
         self._watch.health.drain()
-        self._stop.set()
-        self._wake.set()
+        self._stopping = True  # and no event: the handler may have interrupted whoever holds its lock
 
     def tick(self) -> int:
         """Look at the chain, and start work on every job that may go on; returns how many jobs are in flight."""
@@ -121,11 +122,16 @@ class Node:
     def _work_for(self, seconds: float) -> None:
         """Until the next look at the chain, go on with jobs as soon as there is room for them."""
         until = time.monotonic() + seconds
-        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
-            if self._wake.wait(left):
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if self._wake.wait(min(left, NOTICE_SECONDS)):
                 self._wake.clear()
                 self._collect()
                 self._start_jobs()
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, NOTICE_SECONDS))
 
     def _start_jobs(self) -> None:
         now, workers = time.time(), self._t.backend.backlog().workers

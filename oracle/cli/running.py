@@ -1,0 +1,118 @@
+"""What surrounds a running node: its log, its metrics, its gateway, and the signals that end it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from oracle.cli.settings import Settings
+from oracle.jobs.errors import QscrowError
+
+if TYPE_CHECKING:
+    from oracle.content.store import ContentStore
+    from oracle.node.logs import Redactor
+    from oracle.node.service import Node
+    from oracle.node.watch import Watch
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def watched(settings: Settings, show: Callable[[int, Any, str], None]) -> Iterator[tuple[Watch, Redactor]]:
+    """The node's watch, with its log being written and its metrics served until the block ends.
+
+    Yields the redactor as well, for secrets that are read later. Raises :class:`~oracle.jobs.errors.InputError` if the
+    log file or the port cannot be used.
+    """
+    from oracle.node.logs import event, writing
+    from oracle.node.watch import Watch
+
+    with writing(format=settings.log_format, level=settings.log_level, file=settings.log_file) as redactor:
+        _learn(redactor, settings)
+        watch = Watch(settings.node, show=show)
+        try:
+            with watch.serving():
+                yield watch, redactor
+        except QscrowError as err:
+            if settings.log_file or settings.log_format == "json":  # else the one line on stderr says it
+                event("the node ends", "error", error=str(err))
+            if settings.log_file is None and settings.log_format == "json":
+                raise typer.Exit(err.exit_code) from err  # whoever reads the log there gets JSON and nothing else
+            raise
+        except Exception as err:
+            event("the node ends", "error", exception=err)
+            raise
+
+
+@contextmanager
+def content_of_node(settings: Settings) -> Iterator[ContentStore]:
+    """The node's store, and its gateway while the block runs, if one is configured."""
+    from oracle.cli.context import open_content
+
+    config = settings.node
+    if config.gateway_port is None:
+        yield open_content(settings)
+        return
+    from oracle.content.gateway import GatewayServer
+    from oracle.content.select import open_node_store
+    from oracle.node.logs import event
+
+    store, uploads = open_node_store(
+        settings.content,
+        settings.content_environment(),
+        max_bytes=config.content_max_bytes,
+        upload_quota=config.upload_quota_bytes,
+    )
+
+    def complain(text: str) -> None:
+        event("gateway trouble", "warning", note=text)
+
+    with GatewayServer(
+        store.local, config.gateway_host, config.gateway_port, uploads=uploads, complain=complain
+    ) as server:
+        event("gateway", url=server.url)
+        yield store
+
+
+def run_until_told(node: Node, watch: Watch) -> None:
+    """Run ``node``; the first SIGINT or SIGTERM lets it finish what it is in.
+
+    The second one has the system's own effect: the process is gone at once, which the journal is made for.
+    """
+    from oracle.node.logs import event
+
+    received: list[int] = []
+
+    def drain(number: int, _: Any) -> None:
+        received.append(number)
+        for each in _ENDING:
+            signal.signal(each, signal.SIG_DFL)
+        watch.health.drain()
+        node.stop()
+
+    before = [signal.signal(each, drain) for each in _ENDING]
+    try:
+        node.run()
+    except BaseException:
+        for each, handler in zip(_ENDING, before, strict=True):
+            signal.signal(each, handler)
+        raise
+    # From here the node drains; the signals keep what `drain` gave them.
+    if received:
+        event("draining", signal=signal.Signals(received[0]).name, seconds=watch.config.drain_seconds)
+
+
+def _learn(redactor: Redactor, settings: Settings) -> None:
+    """Everything secret in the settings; what URLs hold besides their hosts is taken for secret."""
+    for url in (*settings.rpc, *settings.kubo_api, *settings.gateways, settings.signer_url):
+        if url and not url.startswith("/"):
+            redactor.learn_url(url)
+    if settings.kubo_authorization:
+        redactor.learn_authorization(settings.kubo_authorization)
+    for path in settings.kubo_authorization_files:
+        if path is not None and path.is_file():
+            redactor.learn_authorization(path.read_text(errors="replace").strip())
