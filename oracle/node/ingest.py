@@ -99,9 +99,10 @@ class Ingest:
             self._require_linked(before, first, end)
             if until > final:
                 self._require_still(tip, [event for event in events if event.block > final])
-            at_end = {"ancestors": ancestors, "final": newly_final} if until == target else {}
-            # Ancestors wait for the end: a remembered block counts as read, and so must everything before it be.
-            found += self._journal.ingested(end, placed, news, **at_end)
+            # Each with its range: a remembered block counts as read, and so must everything before it be.
+            inside = [block for block in ancestors if first <= block.number < until]
+            news_of_finality = newly_final if until == target else None
+            found += self._journal.ingested(end, placed, news, ancestors=inside, final=news_of_finality)
             before = (end.number, end.hash)
             self.last = until
             self._progress(until, target)

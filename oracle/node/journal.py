@@ -538,7 +538,8 @@ def _wake(db: sqlite3.Connection, news: News) -> None:
     if is_new:
         db.execute("UPDATE jobs SET retry_at = 0 WHERE job_id = ? AND step != 'closed'", (news.job_id,))
         if news.ended:
-            db.execute("UPDATE jobs SET ended = ? WHERE job_id = ?", (news.block, news.job_id))
+            # The first end counts: one that came after it may be undone without it.
+            db.execute("UPDATE jobs SET ended = COALESCE(ended, ?) WHERE job_id = ?", (news.block, news.job_id))
 
 
 def _note(db: sqlite3.Connection, job_id: int, step: Step, note: str) -> None:

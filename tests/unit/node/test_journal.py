@@ -326,6 +326,16 @@ def test_rewind__over_later_events_of_a_job__has_it_looked_at_again(journal):
     assert journal.unconfirmed() == []
 
 
+def test_rewind__over_the_second_end_of_a_job__leaves_the_first(journal):
+    """Taken by somebody else, then cancelled: without the cancellation it still is somebody else's."""
+    closed(journal, 1, ended=False)
+    journal.ingested(block(6), news=[news(1, 1, at=5, ended=True), news(1, 2, at=6, ended=True)])
+
+    journal.rewind(5)
+
+    assert journal.unconfirmed() == []
+
+
 def test_rewind__over_the_events_that_placed_a_job__puts_it_where_the_chain_has_it_now(journal):
     seen = Placement(1, terms(), 3, HASH)
     journal.ingested(block(6), [replace(seen, step=Step.DELIVERED, digest=b"d" * 32, placed=6)])
