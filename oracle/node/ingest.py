@@ -51,7 +51,7 @@ class Ingest:
         self._clock = clock
         self._progress = progress
         self._intake = Intake(journal, chain.deployment.job_escrow, oracle, config.take_open_jobs)
-        self._swept_at = clock()
+        self._swept_at, self._swept_to = clock(), 0
         self._has_finalized_tag = True
         self._done_with: bytes | None = None  # the head at which there was nothing left to do
         self._closed_by: dict[int, int] = {}
@@ -65,8 +65,8 @@ class Ingest:
         """
         head = self._chain.block()
         self.head = head.number
-        sweeping = self._clock() - self._swept_at >= SWEEP_SECONDS
-        if head.hash == self._done_with and not sweeping:
+        overdue = self._clock() - self._swept_at >= SWEEP_SECONDS
+        if head.hash == self._done_with and not overdue:
             return 0
         final = self._final(head)
         self._require_final_block(head)
@@ -74,10 +74,11 @@ class Ingest:
         confirmations = self._config.confirmations_on(self._chain.chain_id)
         target = final if confirmations is None else head.number - confirmations
         found = self._read_up_to(target, min(final, target), head)
-        if sweeping:
+        # By blocks as well: on a fast chain the last ones read would be out of reach before the time is over.
+        if overdue or self.last - self._swept_to >= self._config.backup_sweep_blocks / 2:
             found += self._sweep(min(target, self.last), final)
             self._reopen_undone(head, self.last)
-            self._swept_at = self._clock()
+            self._swept_at, self._swept_to = self._clock(), self.last
         self._done_with = head.hash
         return found
 

@@ -172,6 +172,27 @@ def test_run_once__logs_the_provider_dropped__are_found_by_the_sweep(bench):
     assert ingest.run_once() == 0
 
 
+def test_run_once__logs_the_provider_dropped_on_a_fast_chain__are_found_before_they_are_out_of_reach(bench):
+    """No time passes at all; the sweep looks back ten blocks."""
+    mine = bench.w3.provider.ethereum_tester.mine_blocks
+    ingest = Ingest(
+        bench.chain, bench.journal, bench.oracle.address, NodeConfig(backup_sweep_blocks=10), clock=lambda: 0.0
+    )
+    ingest.run_once()
+    bench.create()
+    real = bench.chain.events_in_ranges
+    bench.chain.events_in_ranges = lambda first, last: ((a, b, []) for a, b, _ in real(first, last))
+    assert ingest.run_once() == 0
+    bench.chain.events_in_ranges = real
+
+    found = 0
+    for _ in range(10):
+        mine(1)
+        found += ingest.run_once()
+
+    assert found == 1
+
+
 def test_run_once__reorganised_while_its_logs_were_read__reads_them_again(bench):
     bench.create()
     real = bench.chain.events_in_ranges
