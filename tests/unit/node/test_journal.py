@@ -202,15 +202,15 @@ def test_together__several_writes__are_one(journal):
 def test_due__several__most_urgent_first_without_those_excluded_waiting_or_closed(journal):
     deadlines = {1: 300, 2: 100, 3: 200, 4: 50, 5: 60, 6: 150}
     for number, when in deadlines.items():
-        journal.add_job(number, terms(accept_by=when, deliver_by=1_000 - when), 3, HASH)
+        journal.add_job(number, terms(deliver_by=when), 3, HASH)
     journal.postpone(journal.job(4), "later", 500.0)
     journal.advance(journal.job(5), Step.CLOSED)
     journal.advance(journal.job(6), Step.ACCEPTED)
 
-    assert [job.job_id for job in journal.due(499.0, 10)] == [2, 3, 1, 6]
-    assert [job.job_id for job in journal.due(500.0, 10)] == [4, 2, 3, 1, 6]
-    assert [job.job_id for job in journal.due(500.0, 2, exclude={4, 3})] == [2, 1]
-    assert [job.deadline for job in journal.due(499.0, 10, steps=(Step.ACCEPTED,))] == [850]
+    assert [job.job_id for job in journal.due(499.0, 10)] == [2, 6, 3, 1]
+    assert [job.job_id for job in journal.due(500.0, 10)] == [4, 2, 6, 3, 1]
+    assert [job.job_id for job in journal.due(500.0, 2, exclude={4, 3})] == [2, 6]
+    assert [job.deadline for job in journal.due(499.0, 10, steps=(Step.ACCEPTED,))] == [150]
 
 
 @pytest.mark.parametrize(
