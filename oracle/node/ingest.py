@@ -7,7 +7,6 @@ final once must stay on the chain; if it does not, the node halts, for then ever
 from __future__ import annotations
 
 import bisect
-import itertools
 import time
 from collections.abc import Callable
 
@@ -234,8 +233,8 @@ class Ingest:
         """
         unconfirmed = self._journal.unconfirmed()
         self._closed_by = {job_id: self._closed_by.get(job_id, head.number) for job_id in unconfirmed}
-        overdue = (job_id for job_id, number in self._closed_by.items() if number <= read)
-        for job_id in list(itertools.islice(overdue, EXAMINED_AT_ONCE)):
+        overdue = sorted((number, job_id) for job_id, number in self._closed_by.items() if number <= read)
+        for _, job_id in overdue[:EXAMINED_AT_ONCE]:  # those not looked at for longest
             self._closed_by[job_id] = head.number + 1
             state = self._chain.escrow.state_of(job_id)
             why = f"the chain has it as {state.label}"

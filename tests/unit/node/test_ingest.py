@@ -9,8 +9,10 @@ import pytest
 from oracle.chain.client import ChainClient
 from oracle.jobs.errors import ChainError, ChainUnavailable
 from oracle.jobs.terms import ZERO_ADDRESS
+from oracle.node import ingest as ingest_module
 from oracle.node.config import NodeConfig
 from oracle.node.ingest import SWEEP_SECONDS, FinalityBroken, Ingest
+from oracle.node.journal import Step
 
 
 def test_run_once__jobs_of_everybody__takes_ours_and_open_ones(bench):
@@ -210,3 +212,25 @@ def test_run_once__reorganised_while_its_logs_were_read__reads_them_again(bench)
 
     bench.chain.events_in_ranges = real
     assert ingest.run_once() == 1
+
+
+def test_run_once__closed_here_and_open_on_the_chain__is_worked_on_again_one_after_the_other(bench, monkeypatch):
+    """As after the node saw a transaction mined in a block that did not stay. The first can't be helped any more."""
+    monkeypatch.setattr(ingest_module, "EXAMINED_AT_ONCE", 1)
+    now = [0.0]
+    ingest = Ingest(bench.chain, bench.journal, bench.oracle.address, NodeConfig(), clock=lambda: now[0])
+    late, _ = bench.create(accept_by=bench.chain.block().timestamp + 5)
+    open_still, _ = bench.create(spec=2)
+    bench.w3.provider.ethereum_tester.time_travel(bench.chain.block().timestamp + 10)
+    bench.w3.provider.ethereum_tester.mine_blocks(1)
+    ingest.run_once()
+    for job_id in (late, open_still):
+        bench.journal.advance(bench.journal.job(job_id), Step.CLOSED)
+
+    for _ in range(3):
+        bench.w3.provider.ethereum_tester.mine_blocks(1)
+        now[0] += SWEEP_SECONDS
+        ingest.run_once()
+
+    assert [bench.journal.job(job_id).step for job_id in (late, open_still)] == [Step.CLOSED, Step.SEEN]
+    assert bench.journal.history(open_still)[-1].note == "the chain has it as Created"
