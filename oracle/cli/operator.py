@@ -146,17 +146,30 @@ def run(
 
 
 @app.command()
-def status(account: Account = None, rpc: Rpc = None, json: Json = False) -> None:
+def status(
+    job: Annotated[int | None, typer.Option(help="Show what happened to this job instead.")] = None,
+    account: Account = None,
+    rpc: Rpc = None,
+    json: Json = False,
+) -> None:
     """Stake, credits and jobs of this oracle; works while its node runs."""
-    from oracle.node.status import read_status
+    from oracle.node.status import read_history, read_status
 
     settings = load_settings(rpc=rpc, account=account)
     chain = open_chain(settings)
     address = party_address(settings, account_name(settings), "account")
+    path = settings.journal(chain.chain_id, address)
+    if job is not None:
+        story = read_history(path, job)
+        if json:
+            return show_json([moment._asdict() for moment in story])
+        for moment in story:
+            say(f"  {when(int(moment.at))}  {moment.step:<10} {moment.note}".rstrip())
+        return None
     stake, locked = chain.registry.stake_of(address)
     journal = None
     try:
-        journal = read_status(settings.journal(chain.chain_id, address))
+        journal = read_status(path)
     except JournalError as err:
         if not json:
             note(str(err))
@@ -176,8 +189,8 @@ def status(account: Account = None, rpc: Rpc = None, json: Json = False) -> None
     facts({name: format_wei(v) if type(v) is int else v for name, v in rows.items()} | {"jobs": jobs})
     if journal:
         facts({"last block": journal.last_block, "transactions": f"{journal.open_nonces} not final"})
-        for job in journal.open:
-            say(f"  job {job.job_id:>6}  {job.step:<10} deadline {when(job.deadline)}  {job.note}".rstrip())
+        for row in journal.open:
+            say(f"  job {row.job_id:>6}  {row.step:<10} deadline {when(row.deadline)}  {row.note}".rstrip())
 
 
 @app.command()

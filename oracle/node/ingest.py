@@ -7,7 +7,6 @@ final once must stay on the chain; if it does not, the node halts, for then ever
 from __future__ import annotations
 
 import bisect
-import itertools
 import time
 from collections.abc import Callable
 
@@ -54,7 +53,7 @@ class Ingest:
         self._clock = clock
         self._progress = progress
         self._intake = Intake(journal, chain.deployment.job_escrow, oracle, config.take_open_jobs)
-        self._swept_at = clock()
+        self._swept_at, self._swept_to = clock(), 0
         self._has_finalized_tag = True
         self._done_with: bytes | None = None  # the head at which there was nothing left to do
         self._closed_by: dict[int, int] = {}
@@ -67,8 +66,8 @@ class Ingest:
         """
         head = self._chain.block()
         self.head = head.number
-        sweeping = self._clock() - self._swept_at >= SWEEP_SECONDS
-        if head.hash == self._done_with and not sweeping:
+        overdue = self._clock() - self._swept_at >= SWEEP_SECONDS
+        if head.hash == self._done_with and not overdue:
             return 0
         final = self._final(head)
         self._require_final_block(head)
@@ -76,10 +75,11 @@ class Ingest:
         confirmations = self._config.confirmations_on(self._chain.chain_id)
         self.target = target = final if confirmations is None else head.number - confirmations
         found = self._read_up_to(target, min(final, target), head)
-        if sweeping:
+        # By blocks as well: on a fast chain the last ones read would be out of reach before the time is over.
+        if overdue or self.last - self._swept_to >= self._config.backup_sweep_blocks / 2:
             found += self._sweep(min(target, self.last), final)
             self._reopen_undone(head, self.last)
-            self._swept_at = self._clock()
+            self._swept_at, self._swept_to = self._clock(), self.last
         self._done_with = head.hash
         return found
 
@@ -101,9 +101,10 @@ class Ingest:
             self._require_linked(before, first, end)
             if until > final:
                 self._require_still(tip, [event for event in events if event.block > final])
-            at_end = {"ancestors": ancestors, "final": newly_final} if until == target else {}
-            # Ancestors wait for the end: a remembered block counts as read, and so must everything before it be.
-            found += self._journal.ingested(end, placed, news, **at_end)
+            # Each with its range: a remembered block counts as read, and so must everything before it be.
+            inside = [block for block in ancestors if first <= block.number < until]
+            news_of_finality = newly_final if until == target else None
+            found += self._journal.ingested(end, placed, news, ancestors=inside, final=news_of_finality)
             before = (end.number, end.hash)
             self.last = until
             self._progress(until, target)
@@ -234,8 +235,8 @@ class Ingest:
         """
         unconfirmed = self._journal.unconfirmed()
         self._closed_by = {job_id: self._closed_by.get(job_id, head.number) for job_id in unconfirmed}
-        overdue = (job_id for job_id, number in self._closed_by.items() if number <= read)
-        for job_id in list(itertools.islice(overdue, EXAMINED_AT_ONCE)):
+        overdue = sorted((number, job_id) for job_id, number in self._closed_by.items() if number <= read)
+        for _, job_id in overdue[:EXAMINED_AT_ONCE]:  # those not looked at for longest
             self._closed_by[job_id] = head.number + 1
             state = self._chain.escrow.state_of(job_id)
             why = f"the chain has it as {state.label}"

@@ -180,11 +180,9 @@ class Journal:
         self, now: float, limit: int, exclude: Collection[int] = (), steps: Collection[Step] = ACTIVE
     ) -> list[DueJob]:
         """Up to ``limit`` jobs to be worked on at ``now``, none of them in ``exclude``, oldest deadline first."""
-        rows = self._db.rows(
-            f"SELECT {_DUE_COLUMNS} FROM jobs WHERE step != 'closed' AND {_at_any(steps)} AND retry_at <= ?"
-            " ORDER BY deadline, job_id LIMIT ?",
-            (*steps, now, limit + len(exclude)),
-        )
+        enough = limit + len(exclude)
+        values = [value for step in steps for value in (step, now, enough)]
+        rows = self._db.rows(" UNION ALL ".join([_DUE_AT_STEP] * len(steps)) + _MOST_URGENT, (*values, enough))
         found = [DueJob(row[0], Step(row[1]), *row[2:]) for row in rows if row[0] not in exclude]
         return found[:limit]
 
@@ -255,8 +253,7 @@ class Journal:
 
     def unconfirmed(self) -> list[int]:
         """Jobs we closed and of whose end the blocks read so far say nothing."""
-        rows = self._db.rows("SELECT job_id FROM jobs WHERE step = 'closed' AND ended IS NULL ORDER BY job_id")
-        return [row[0] for row in rows]
+        return [row[0] for row in self._db.rows(_UNCONFIRMED)]
 
     # ----------------------------------------------------------------------------------------- blocks
 
@@ -539,7 +536,8 @@ def _wake(db: sqlite3.Connection, news: News) -> None:
     if is_new:
         db.execute("UPDATE jobs SET retry_at = 0 WHERE job_id = ? AND step != 'closed'", (news.job_id,))
         if news.ended:
-            db.execute("UPDATE jobs SET ended = ? WHERE job_id = ?", (news.block, news.job_id))
+            # The first end counts: one that came after it may be undone without it.
+            db.execute("UPDATE jobs SET ended = COALESCE(ended, ?) WHERE job_id = ?", (news.block, news.job_id))
 
 
 def _note(db: sqlite3.Connection, job_id: int, step: Step, note: str) -> None:
@@ -559,5 +557,11 @@ JOB_BY_ID = f"SELECT {', '.join(field.name for field in fields(JobRow))} FROM jo
 _ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 _JOB_COLUMNS = ", ".join(field.name for field in fields(JobRow))
 _DUE_COLUMNS = ", ".join(field.name for field in fields(DueJob))
+# By step, so that the index has the order; named, because the planner knows nothing of how many are closed.
+_DUE_AT_STEP = f"""SELECT * FROM (SELECT {_DUE_COLUMNS} FROM jobs INDEXED BY jobs_due
+    WHERE step = ? AND step != 'closed' AND retry_at <= ? ORDER BY deadline, job_id LIMIT ?)"""
+_MOST_URGENT = " ORDER BY deadline, job_id LIMIT ?"
+_UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
+    WHERE step = 'closed' AND ended IS NULL ORDER BY job_id"""
 _UNTOUCHED = "(step = 'seen' OR placed IS NOT NULL)"
 _BLOCKS_UP_TO = "SELECT number, hash FROM blocks WHERE number <= ? ORDER BY number"

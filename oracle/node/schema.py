@@ -72,7 +72,7 @@ _SERVICE = (
         heard = COALESCE((SELECT MIN(at) FROM history WHERE history.job_id = jobs.job_id), 0),
         since = COALESCE((SELECT MAX(at) FROM history WHERE history.job_id = jobs.job_id), 0),
         ended = CASE step WHEN 'closed' THEN 0 END""",
-    "CREATE INDEX jobs_due ON jobs (deadline, job_id, retry_at, step) WHERE step != 'closed'",
+    "CREATE INDEX jobs_due ON jobs (step, deadline, job_id, retry_at) WHERE step != 'closed'",
     "CREATE INDEX jobs_unconfirmed ON jobs (job_id) WHERE step = 'closed' AND ended IS NULL",
     "CREATE INDEX jobs_unpruned ON jobs (since) WHERE step = 'closed' AND NOT pruned",
     "CREATE INDEX jobs_by_block ON jobs (block)",

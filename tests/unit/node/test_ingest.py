@@ -9,8 +9,10 @@ import pytest
 from oracle.chain.client import ChainClient
 from oracle.jobs.errors import ChainError, ChainUnavailable
 from oracle.jobs.terms import ZERO_ADDRESS
+from oracle.node import ingest as ingest_module
 from oracle.node.config import NodeConfig
 from oracle.node.ingest import SWEEP_SECONDS, FinalityBroken, Ingest
+from oracle.node.journal import Step
 
 
 def test_run_once__jobs_of_everybody__takes_ours_and_open_ones(bench):
@@ -172,6 +174,27 @@ def test_run_once__logs_the_provider_dropped__are_found_by_the_sweep(bench):
     assert ingest.run_once() == 0
 
 
+def test_run_once__logs_the_provider_dropped_on_a_fast_chain__are_found_before_they_are_out_of_reach(bench):
+    """No time passes at all; the sweep looks back ten blocks."""
+    mine = bench.w3.provider.ethereum_tester.mine_blocks
+    ingest = Ingest(
+        bench.chain, bench.journal, bench.oracle.address, NodeConfig(backup_sweep_blocks=10), clock=lambda: 0.0
+    )
+    ingest.run_once()
+    bench.create()
+    real = bench.chain.events_in_ranges
+    bench.chain.events_in_ranges = lambda first, last: ((a, b, []) for a, b, _ in real(first, last))
+    assert ingest.run_once() == 0
+    bench.chain.events_in_ranges = real
+
+    found = 0
+    for _ in range(10):
+        mine(1)
+        found += ingest.run_once()
+
+    assert found == 1
+
+
 def test_run_once__reorganised_while_its_logs_were_read__reads_them_again(bench):
     bench.create()
     real = bench.chain.events_in_ranges
@@ -189,3 +212,25 @@ def test_run_once__reorganised_while_its_logs_were_read__reads_them_again(bench)
 
     bench.chain.events_in_ranges = real
     assert ingest.run_once() == 1
+
+
+def test_run_once__closed_here_and_open_on_the_chain__is_worked_on_again_one_after_the_other(bench, monkeypatch):
+    """As after the node saw a transaction mined in a block that did not stay. The first can't be helped any more."""
+    monkeypatch.setattr(ingest_module, "EXAMINED_AT_ONCE", 1)
+    now = [0.0]
+    ingest = Ingest(bench.chain, bench.journal, bench.oracle.address, NodeConfig(), clock=lambda: now[0])
+    late, _ = bench.create(accept_by=bench.chain.block().timestamp + 5)
+    open_still, _ = bench.create(spec=2)
+    bench.w3.provider.ethereum_tester.time_travel(bench.chain.block().timestamp + 10)
+    bench.w3.provider.ethereum_tester.mine_blocks(1)
+    ingest.run_once()
+    for job_id in (late, open_still):
+        bench.journal.advance(bench.journal.job(job_id), Step.CLOSED)
+
+    for _ in range(3):
+        bench.w3.provider.ethereum_tester.mine_blocks(1)
+        now[0] += SWEEP_SECONDS
+        ingest.run_once()
+
+    assert [bench.journal.job(job_id).step for job_id in (late, open_still)] == [Step.CLOSED, Step.SEEN]
+    assert bench.journal.history(open_still)[-1].note == "the chain has it as Created"
