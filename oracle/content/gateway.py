@@ -40,6 +40,7 @@ from oracle.jobs.errors import ContentError, ContentNotFound, ContentUnavailable
 
 _COLLECT_SECONDS = 600.0  # between two collections of old uploads
 _COLLECT_FULL_SECONDS = 30.0  # the same while there is no room
+_STOP_SECONDS = 0.2  # until the thread notices that it is to end
 _IMMUTABLE = "public, max-age=29030400, immutable"
 
 
@@ -98,7 +99,7 @@ class GatewayServer:
             ) from None
         self._host = host
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="gateway", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": _STOP_SECONDS}, name="gateway", daemon=True
         )
 
     @property
