@@ -117,7 +117,7 @@ def run(
 @app.command()
 def status(account: Account = None, rpc: Rpc = None, json: Json = False) -> None:
     """Stake, credits and jobs of this oracle; works while its node runs."""
-    from oracle.node.journal import read_counts
+    from oracle.node.status import read_counts
 
     settings = load_settings(rpc=rpc, account=account)
     chain = open_chain(settings)
