@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -449,7 +450,7 @@ def age(store: BlockStore, seconds: float) -> None:
 def test_post__quota_used_up__makes_room_from_old_uploads_nobody_needs(tmp_path, monkeypatch):
     monkeypatch.setattr("oracle.content.gateway._COLLECT_FULL_SECONDS", 0.0)
     needed = CID.of(b"needed" * 10)
-    with Bench(tmp_path, quota=100, needed=lambda: [needed]) as gateway:
+    with Bench(tmp_path, quota=100, needed=lambda: nullcontext([needed])) as gateway:
         assert gateway.upload(b"needed" * 10)[0] == 201
         assert gateway.upload(b"x" * 30)[0] == 201
         assert gateway.upload(b"y" * 30)[0] == 507
