@@ -155,11 +155,13 @@ def test_needed__job_added_meanwhile__waits_until_the_blocks_are_gone(bench):
         assert spec in needed
 
 
-ACTIONS = st.lists(st.tuples(st.sampled_from(["add", "seal", "close"]), st.integers(0, 3)), max_size=4)
+ACTION = st.tuples(st.sampled_from(["add", "add", "seal", "close"]), st.integers(0, 7))
+SCRIPT = st.lists(st.lists(ACTION, min_size=1, max_size=2), min_size=8, max_size=16)
+PLACES = st.lists(st.sampled_from(["uploads", "local"]), min_size=8, max_size=8)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.sampled_from(["uploads", "local"]), min_size=4, max_size=4), st.lists(ACTIONS, max_size=10))
+@given(PLACES, SCRIPT)
 def test_collect__whatever_happens_between_its_steps__never_takes_what_a_live_job_needs(fields, places, script):
     """Jobs come, get results and end before every few blocks that go; jobs may share a circuit and a spec."""
     with (
@@ -168,7 +170,7 @@ def test_collect__whatever_happens_between_its_steps__never_takes_what_a_live_jo
         pytest.MonkeyPatch.context() as m,
     ):
         m.setattr(_BATCH, 1)
-        contents = [bench.put(number // 2, place) for number, place in enumerate(places)]
+        contents = [bench.put(number % 6, place) for number, place in enumerate(places)]
         bench.age()
         live: dict[int, set[CID]] = {}
         steps = iter(script)
@@ -177,7 +179,8 @@ def test_collect__whatever_happens_between_its_steps__never_takes_what_a_live_jo
             job = bench.journal.job(number)
             if action == "add" and job is None:
                 bench.add(number, contents[number][0])
-                live[number] = {cid for cid in contents[number] if bench.store.has(cid)}
+                spec_is_here = bench.store.has(contents[number][0])  # otherwise nobody knows the circuit
+                live[number] = {cid for cid in contents[number] if spec_is_here and bench.store.has(cid)}
             elif action == "seal" and number in live and not job.sealed:
                 live[number].add(bench.seal(number))
                 bench.age()
