@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TITLE := \# Full lock of every dependency, with hashes, for Python 3.11 to 3.13. Made from pyproject.toml by `make lock`.
 JS_IPFS := build/js-ipfs
 JS_IPFS_PACKAGES := ipfs-unixfs-importer@17.1.1 ipfs-unixfs-exporter@16.2.2 @ipld/car@5.4.7 multiformats@14.0.5 \
-    blockstore-core@7.0.1
+    blockstore-core@7.0.1 ipfs-core@0.18.1 ipfs-http-server@0.15.1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test unit integration chaos js-ipfs contracts foundry fuzz slither proofs mutation gas artifacts check-artifacts lint venv analysis-venv contracts-setup lock clean

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from oracle.content.car import car_parts, export_car, import_car
 from oracle.content.cid import CID, DAG_PB, RAW
 from oracle.content.dag import PROFILES, Profile, import_file
 from oracle.content.gateway import GatewayLimits, GatewayServer
+from oracle.content.kubo import CLIENTS, KuboStore
 from oracle.content.store import BlockStore
 from oracle.content.walk import blocks_under, read_file
+from oracle.jobs.errors import ContentUnavailable
 
 HERE = Path(__file__).parent
 PACKAGES = HERE.parents[1] / "build" / "js-ipfs"
@@ -53,9 +56,9 @@ class Peer:
 @pytest.fixture(scope="session")
 def peer():
     assert (PACKAGES / "node_modules").is_dir(), "run `make js-ipfs`, which installs what this compares with"
-    program = PACKAGES / "peer.mjs"  # packages are looked for where the program lies
-    shutil.copy(HERE / "peer.mjs", program)
-    return Peer(program)
+    for program in HERE.glob("*.mjs"):
+        shutil.copy(program, PACKAGES)  # packages are looked for where the program lies
+    return Peer(PACKAGES / "peer.mjs")
 
 
 def files_of(folder: Path, sizes: list[int]) -> list[Path]:
@@ -155,3 +158,50 @@ def test_cid__any_digest__is_spelled_the_same(peer):
 
 def test_profiles__all_of_them__are_compared():
     assert set(SIZES) == set(PROFILES)
+
+
+# ------------------------------------------------------------------------------------------------- its RPC
+
+
+@pytest.fixture(scope="module")
+def daemon(peer, tmp_path_factory):
+    """URL of a js-ipfs node, a file that was added to it there, and the CID it has."""
+    folder = tmp_path_factory.mktemp("daemon")
+    (file,) = files_of(folder, [300_000])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["node", str(PACKAGES / "daemon.mjs"), str(folder / "repo"), str(port), str(file)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        cid = CID.parse(process.stdout.readline().strip())
+        yield f"http://127.0.0.1:{port}", file.read_bytes(), cid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_kubo_store__on_js_ipfs__stores_pins_and_reads(daemon, client):
+    store = KuboStore(daemon[0], client=client)
+
+    for data in (b"", client.encode(), os.urandom(1_000_000)):  # js-ipfs takes requests of up to 1 MiB
+        cid = store.put(data)
+        assert store.get(cid, max_bytes=2**20) == data
+        assert store.has(cid) and cid in store.pins()
+        store.unpin(cid)
+        store.unpin(cid)
+        assert cid not in store.pins()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_kubo_store__on_js_ipfs__reads_what_was_added_there(daemon, client):
+    url, data, cid = daemon
+
+    assert KuboStore(url, client=client).get(cid, max_bytes=2**20) == data
+
+
+def test_kubo_store__on_js_ipfs__file_of_several_blocks_is_refused_and_said_so(daemon):
+    """js-ipfs does not know the name that every version of Kubo has for dag-pb in `block/put`."""
+    with pytest.raises(ContentUnavailable, match="No codec found"):
+        import_file(b"two blocks", KuboStore(daemon[0]).put_block, Profile(1, True, 5, 2))
