@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +18,11 @@ from oracle.cli.context import (
     open_chain,
     open_content,
     open_keys,
+    own_address,
     party_address,
 )
 from oracle.cli.money import withdraw
-from oracle.cli.output import Json, facts, note, say, show_json, show_json_line
+from oracle.cli.output import Json, facts, note, progress, say, show_json, show_json_line, when
 from oracle.cli.settings import Settings, load_settings
 from oracle.jobs.amounts import format_wei, parse_amount
 from oracle.jobs.errors import InputError, JournalError
@@ -117,16 +119,16 @@ def run(
 @app.command()
 def status(account: Account = None, rpc: Rpc = None, json: Json = False) -> None:
     """Stake, credits and jobs of this oracle; works while its node runs."""
-    from oracle.node.status import read_counts
+    from oracle.node.status import read_status
 
     settings = load_settings(rpc=rpc, account=account)
     chain = open_chain(settings)
     address = party_address(settings, account_name(settings), "account")
     stake, locked = chain.registry.stake_of(address)
+    journal = None
     try:
-        counts = read_counts(settings.journal(chain.chain_id, address))
+        journal = read_status(settings.journal(chain.chain_id, address))
     except JournalError as err:
-        counts = {}
         if not json:
             note(str(err))
     rows: dict[str, Any] = {
@@ -136,12 +138,39 @@ def status(account: Account = None, rpc: Rpc = None, json: Json = False) -> None
         "locked": locked,
         "credit": chain.escrow.credit_of(address),
         "balance": chain.balance(address),
-        "jobs": counts,
+        "jobs": journal.jobs if journal else {},
     }
     if json:
-        return show_json({name: str(value) if type(value) is int else value for name, value in rows.items()})
-    jobs = ", ".join(f"{number} {step}" for step, number in counts.items()) or "none"
+        shown = {name: str(value) if type(value) is int else value for name, value in rows.items()}
+        return show_json({**shown, "journal": journal and asdict(journal)})
+    jobs = ", ".join(f"{number} {step}" for step, number in rows["jobs"].items()) or "none"
     facts({name: format_wei(v) if type(v) is int else v for name, v in rows.items()} | {"jobs": jobs})
+    if journal:
+        facts({"last block": journal.last_block, "transactions": f"{journal.open_nonces} not final"})
+        for job in journal.open:
+            say(f"  job {job.job_id:>6}  {job.step:<10} deadline {when(job.deadline)}  {job.note}".rstrip())
+
+
+@app.command()
+def rebuild(account: Account = None, rpc: Rpc = None, json: Json = False) -> None:
+    """Make a lost or damaged journal anew from the chain; what is left of the old one is kept beside it."""
+    from oracle.node.config import NodeConfig
+    from oracle.node.rebuild import rebuild as rebuilt
+
+    settings = load_settings(rpc=rpc, account=account)
+    chain = open_chain(settings)
+    address = own_address(settings)
+    path = settings.journal(chain.chain_id, address)
+    with progress("Reading the chain", quiet=json):
+        report = rebuilt(chain, address, path, NodeConfig())
+    rows = {"journal": str(path), "kept": str(report.kept) if report.kept else None, "last_block": report.last_block}
+    rows |= {"nonce": report.nonce, "jobs": report.jobs}
+    if json:
+        return show_json(rows)
+    jobs = ", ".join(f"{number} {step}" for step, number in report.jobs.items()) or "none"
+    facts({name: value for name, value in rows.items() if value is not None} | {"jobs": jobs})
+    say("Transactions that were signed and not mined are taken for sent; results not delivered are computed again.")
+    say("Next: qscrow oracle run")
 
 
 def _open_node(

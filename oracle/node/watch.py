@@ -61,6 +61,7 @@ class Watch:
     def looked(self, seconds: float, *, head: int, target: int, last: int) -> None:
         """A look at the chain was completed; blocks as in :meth:`Health.at`."""
         self.health.beat()
+        self.health.journal()
         self.health.at(head, target, last)
         self.metrics.ticked(seconds, time.time())
         self.metrics.at(head, target, last)
