@@ -96,7 +96,7 @@ class Keeper:
             yield
         finally:
             self._stop.set()
-            thread.join()
+            thread.join(self._config.drain_seconds)  # a slow mirror must not hold the node up
 
     def gateway(self, complain: Callable[[str], None]) -> GatewayServer | None:
         """The gateway, not yet started, if a port is configured. Raises :class:`InputError` if it cannot be had."""
