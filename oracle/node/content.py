@@ -17,6 +17,7 @@ from oracle.jobs.errors import ContentError, ContentUnavailable, InputError, Qsc
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.node.config import NodeConfig
 from oracle.node.journal import ACTIVE, Journal
+from oracle.node.logs import event
 
 
 def open_content(root: Path, env: Mapping[str, str], config: NodeConfig) -> ContentStore:
@@ -26,9 +27,14 @@ def open_content(root: Path, env: Mapping[str, str], config: NodeConfig) -> Cont
     return open_node_store(root, env, max_bytes=config.content_max_bytes, upload_quota=config.upload_quota_bytes)
 
 
+def in_the_log(problem: str) -> None:
+    """Complain where an operator looks."""
+    event("content trouble", "warning", error=problem)
+
+
 @contextmanager
 def tended_content(
-    journal: Journal, store: ContentStore, config: NodeConfig, *, complain: Callable[[str], None] = lambda _: None
+    journal: Journal, store: ContentStore, config: NodeConfig, *, complain: Callable[[str], None] = in_the_log
 ) -> Iterator[str | None]:
     """Tidy ``store`` once per interval while the block runs, and serve it if ``config.gateway_port`` is set.
 
@@ -121,7 +127,7 @@ class Keeper:
                     task()
                 except QscrowError as err:
                     if not self._stop.is_set():
-                        complain(f"content: {err}")
+                        complain(str(err))
 
     def _circuit_in(self, spec: CID) -> CID | None:
         """The circuit that a spec names; ``None`` if the spec is not here or is none, and then no circuit runs."""
