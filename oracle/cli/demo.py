@@ -115,6 +115,7 @@ def _play(outcome: Outcome, folder: Path, *, quiet: bool) -> None:
     from oracle.content.store import BlockStore
     from oracle.node.assembly import opened_node
     from oracle.node.config import NodeConfig
+    from oracle.node.watch import Watch
     from oracle.sealing.keys import SealingKey
 
     w3 = in_process_chain()
@@ -127,6 +128,7 @@ def _play(outcome: Outcome, folder: Path, *, quiet: bool) -> None:
         Sender(w3, account).send(chain.registry.register(key.public, bytes(32), STAKE_WEI))
 
     by_id: dict[int, Job] = {}
+    config = NodeConfig(poll_seconds=0.05)
     with (
         opened_node(
             chain,
@@ -134,8 +136,8 @@ def _play(outcome: Outcome, folder: Path, *, quiet: bool) -> None:
             oracle_key,
             store=store,
             journal=folder / "journal.db",
-            config=NodeConfig(poll_seconds=0.05),
-            report=lambda job_id, step, _: _note_progress(by_id, job_id, step),
+            config=config,
+            watch=Watch(config, show=lambda job_id, step, _: _note_progress(by_id, job_id, step)),
         ) as node,
         _live(outcome, quiet) as refresh,
     ):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oracle import __version__
+from oracle.cli import upkeep
 from oracle.cli.context import (
     Account,
     ConfigFile,
@@ -18,13 +20,13 @@ from oracle.cli.context import (
     open_chain,
     open_content,
     open_keys,
+    own_address,
     party_address,
 )
 from oracle.cli.money import withdraw
-from oracle.cli.output import Json, facts, note, say, show_json, show_json_line
+from oracle.cli.output import Json, facts, note, progress, say, show_json, show_json_line, when
 from oracle.cli.running import content_of_node, run_until_told, watched
 from oracle.cli.settings import Settings, load_settings, read_settings
-from oracle.cli.upkeep import check, config
 from oracle.jobs.amounts import format_wei, parse_amount
 from oracle.jobs.errors import InputError, JournalError
 
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run an oracle: register, stake, earn.")
 app.command("withdraw", help="Take out what the escrow owes this oracle.")(withdraw)
-app.command("check")(check)
-app.command("config")(config)
+app.command("check")(upkeep.check)
+app.command("config")(upkeep.config)
 
 Addresses = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="May be given several times.")]
 
@@ -46,6 +48,7 @@ def register(
     account: Account = None,
     password_file: PasswordFile = None,
     rpc: Rpc = None,
+    config: ConfigFile = None,
     json: Json = False,
 ) -> None:
     """Publish this oracle's sealing key and profile, and add stake."""
@@ -53,7 +56,7 @@ def register(
     from oracle.content.store import put_object
     from oracle.jobs.canonical import canonical_bytes
 
-    settings = load_settings(rpc=rpc, account=account, password_file=password_file)
+    settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config)
     amount = parse_amount(stake, "stake")
     chain = open_chain(settings)
     signer, key = open_keys(settings)
@@ -144,18 +147,18 @@ def run(
 
 
 @app.command()
-def status(account: Account = None, rpc: Rpc = None, json: Json = False) -> None:
+def status(account: Account = None, rpc: Rpc = None, config: ConfigFile = None, json: Json = False) -> None:
     """Stake, credits and jobs of this oracle; works while its node runs."""
-    from oracle.node.status import read_counts
+    from oracle.node.status import read_status
 
-    settings = load_settings(rpc=rpc, account=account)
+    settings = load_settings(rpc=rpc, account=account, config=config)
     chain = open_chain(settings)
-    address = party_address(settings, account_name(settings), "account")
+    address = own_address(settings)
     stake, locked = chain.registry.stake_of(address)
+    journal = None
     try:
-        counts = read_counts(settings.journal(chain.chain_id, address))
+        journal = read_status(settings.journal(chain.chain_id, address))
     except JournalError as err:
-        counts = {}
         if not json:
             note(str(err))
     rows: dict[str, Any] = {
@@ -165,12 +168,38 @@ def status(account: Account = None, rpc: Rpc = None, json: Json = False) -> None
         "locked": locked,
         "credit": chain.escrow.credit_of(address),
         "balance": chain.balance(address),
-        "jobs": counts,
+        "jobs": journal.jobs if journal else {},
     }
     if json:
-        return show_json({name: str(value) if type(value) is int else value for name, value in rows.items()})
-    jobs = ", ".join(f"{number} {step}" for step, number in counts.items()) or "none"
+        shown = {name: str(value) if type(value) is int else value for name, value in rows.items()}
+        return show_json({**shown, "journal": journal and asdict(journal)})
+    jobs = ", ".join(f"{number} {step}" for step, number in rows["jobs"].items()) or "none"
     facts({name: format_wei(v) if type(v) is int else v for name, v in rows.items()} | {"jobs": jobs})
+    if journal:
+        facts({"last block": journal.last_block, "transactions": f"{journal.open_nonces} not final"})
+        for job in journal.open:
+            say(f"  job {job.job_id:>6}  {job.step:<10} deadline {when(job.deadline)}  {job.note}".rstrip())
+
+
+@app.command()
+def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None, json: Json = False) -> None:
+    """Make a lost or damaged journal anew from the chain; what is left of the old one is kept beside it."""
+    from oracle.node.rebuild import rebuild as rebuilt
+
+    settings = load_settings(rpc=rpc, account=account, config=config)
+    chain = open_chain(settings)
+    address = own_address(settings)
+    path = settings.journal(chain.chain_id, address)
+    with progress("Reading the chain", quiet=json):
+        report = rebuilt(chain, address, path, settings.node)
+    rows = {"journal": str(path), "kept": str(report.kept) if report.kept else None, "last_block": report.last_block}
+    rows |= {"nonce": report.nonce, "jobs": report.jobs}
+    if json:
+        return show_json(rows)
+    jobs = ", ".join(f"{number} {step}" for step, number in report.jobs.items()) or "none"
+    facts({name: value for name, value in rows.items() if value is not None} | {"jobs": jobs})
+    say("Transactions that were signed and not mined are taken for sent; results not delivered are computed again.")
+    say("Next: qscrow oracle run")
 
 
 def _shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from oracle.chain.sender import Sender
 from oracle.circuits.limits import CircuitLimits
 from oracle.content.store import ContentStore
 from oracle.node.config import NodeConfig
-from oracle.node.journal import Journal, Step
+from oracle.node.journal import Journal
 from oracle.node.pipeline import Tools
+from oracle.node.rebuild import require_journal
 from oracle.node.service import Node
 from oracle.node.watch import Watch
 from oracle.sealing.keys import SealingKey
@@ -31,17 +32,17 @@ def opened_node(
     journal: Path,
     config: NodeConfig,
     limits: CircuitLimits | None = None,
-    report: Callable[[int, Step, str], None] = lambda *_: None,
-    complain: Callable[[str], None] = lambda _: None,
     watch: Watch | None = None,
 ) -> Iterator[Node]:
     """A node that signs with ``account`` and keeps its journal in the file ``journal``.
 
-    Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal. On leaving, work under way is
-    finished and journal and workers are closed.
+    Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal, or if it is missing though the
+    account has worked before. On leaving, work under way is finished, for ``drain_seconds`` at most, and journal and
+    workers are closed.
     """
     limits = limits or CircuitLimits()
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
+    require_journal(journal, chain, account.address)
     with closing(Journal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
         policy = FeePolicy(
             bump_after_blocks=config.bump_after_blocks,
@@ -50,10 +51,9 @@ def opened_node(
             max_in_flight=config.max_in_flight_transactions,
         )
         sender = Sender(chain.w3, account, book, policy=policy)
-        if watch is not None:
-            watch.samples(chain=chain, journal=book, sender=sender)
-        tools = Tools(chain, sender, book, store, backend, key, config, limits)
-        node = Node(tools, report=report, complain=complain, watch=watch)
+        watch = watch or Watch(config)
+        watch.samples(chain=chain, journal=book, sender=sender)
+        node = Node(Tools(chain, sender, book, store, backend, key, config, limits), watch)
         try:
             yield node
         finally:

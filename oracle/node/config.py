@@ -108,7 +108,7 @@ class NodeConfig:
         key="accept_above",
     )
     per_requester_limit: int = _in("policy", Whole(1), 32, "Jobs of one requester that are worked on or waiting.")
-    queue_limit: int = _in("policy", Whole(1), 1_000, "Jobs that wait; beyond it new ones are declined.")
+    queue_limit: int = _in("policy", Whole(1), 1_000, "Jobs accepted and not run yet; beyond it new ones wait.")
     trusted_validators: frozenset[str] = _in(
         "policy", Addresses(), frozenset(), "Validators a job may name.", option="--trust-validator"
     )

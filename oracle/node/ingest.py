@@ -34,8 +34,9 @@ class FinalityBroken(ChainError):
 class Ingest:
     """Reads ranges of blocks and writes each with its last block in one go.
 
-    ``head`` is the chain's newest block as of the last run, ``last`` the newest one that is in the journal.
-    ``progress(last, target)`` is told after every range. ``clock`` measures seconds from anywhere.
+    As of the last run, ``head`` is the chain's newest block, ``target`` the newest one that may be acted on and
+    ``last`` the newest one that is in the journal. ``progress(last, target)`` is told after every range.
+    ``clock`` measures seconds from anywhere.
     """
 
     def __init__(
@@ -57,8 +58,7 @@ class Ingest:
         self._has_finalized_tag = True
         self._done_with: bytes | None = None  # the head at which there was nothing left to do
         self._closed_by: dict[int, int] = {}
-        self.head = 0
-        self.last = 0
+        self.head = self.target = self.last = 0
 
     def run_once(self) -> int:
         """Take in everything new; returns how many jobs it found.
@@ -74,7 +74,7 @@ class Ingest:
         self._require_final_block(head)
         self._follow_reorganisation(head)
         confirmations = self._config.confirmations_on(self._chain.chain_id)
-        target = final if confirmations is None else head.number - confirmations
+        self.target = target = final if confirmations is None else head.number - confirmations
         found = self._read_up_to(target, min(final, target), head)
         if sweeping:
             found += self._sweep(min(target, self.last), final)

@@ -52,6 +52,7 @@ class JobRow:
     """A job as the journal knows it. Times are Unix seconds; ``result`` is JSON, ``sealed`` a document.
 
     ``digest`` is the sealed result's, also when the document is pruned; ``since`` is when ``step`` was reached.
+    ``seconds`` and ``memory_bytes`` are what the run was estimated to take when the job was checked.
     """
 
     job_id: int
@@ -66,17 +67,22 @@ class JobRow:
     sealed: bytes | None = None
     digest: bytes | None = None
     since: float = 0.0
+    seconds: float = 0.0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class DueJob:
-    """What a scheduler needs to know of a job, without its documents. ``deadline`` and ``retry_at`` in Unix seconds."""
+    """What a scheduler needs to know of a job, without its documents. ``deadline`` (of the delivery) and ``retry_at``
+    in Unix seconds; ``seconds`` and ``memory_bytes`` of its run as estimated when it was checked, else 0."""
 
     job_id: int
     step: Step
     requester: str
     deadline: int
     retry_at: float
+    seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -181,11 +187,6 @@ class Journal:
         )
         found = [DueJob(row[0], Step(row[1]), *row[2:]) for row in rows if row[0] not in exclude]
         return found[:limit]
-
-    def earliest_retry(self, after: float) -> float | None:
-        """When the next job becomes due after the Unix time ``after``; ``None`` if none waits for that."""
-        row = self._db.row("SELECT MIN(retry_at) FROM jobs WHERE step != 'closed' AND retry_at > ?", (after,))
-        return None if row is None else row[0]
 
     def advance(self, job: JobRow, step: Step, *, note: str = "", **changes: Any) -> JobRow:
         """Write that ``job`` reached ``step``, with ``changes`` to other fields, in one transaction.
@@ -455,7 +456,7 @@ class Journal:
         values = {name: getattr(moved, name) for name in names}
         if "terms" in values:
             values["terms"] = json.dumps(moved.terms.to_json())
-        values |= {"step": moved.step, "deadline": _deadline(moved.step, moved.terms), "placed": None}
+        values |= {"step": moved.step, "deadline": moved.terms.deliver_by, "placed": None}
         if moved.step == Step.CLOSED and moved.terms.is_open:
             values["ended"] = 0  # it never was ours, so the chain has nothing to confirm
         changes = ", ".join(f"{name} = ?" for name in values)
@@ -502,7 +503,7 @@ def _placed(job: Placement) -> dict[str, Any]:
         "step": job.step,
         "reason": job.reason,
         "digest": job.digest,
-        "deadline": _deadline(job.step, job.terms),
+        "deadline": job.terms.deliver_by,
         "since": time.time(),
         "placed": job.placed,
         "ended": job.placed if closed else None,
@@ -527,11 +528,6 @@ def _note_placement(db: sqlite3.Connection, job: Placement) -> None:
         _note(db, job.job_id, job.step, "as on chain" if job.placed else "")
     if job.digest is not None:
         _want(db, job.job_id, [CID.from_digest(job.digest)])
-
-
-def _deadline(step: Step, terms: Terms) -> int:
-    """The Unix time that work at ``step`` must meet."""
-    return terms.accept_by if step in (Step.SEEN, Step.CHECKED) else terms.deliver_by
 
 
 def _wake(db: sqlite3.Connection, news: News) -> None:

@@ -8,12 +8,11 @@ comes second has no effect.
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from oracle.chain.client import ChainClient
 from oracle.chain.sender import MAX_PENDING
@@ -31,54 +30,50 @@ _SIDE_FILES = ("-wal", "-shm")
 class RebuildReport:
     """``jobs`` counts them by step, ``last_block`` is the newest block read, ``nonce`` the next to be used.
 
-    ``kept`` is where the former journal is now, if there was one. ``lost`` says for people what the chain did not have.
+    ``kept`` is where the former journal is now, if there was one.
     """
 
     jobs: dict[str, int]
     last_block: int
     nonce: int
     kept: Path | None
-    lost: tuple[str, ...]
 
 
 def rebuild(
     chain: ChainClient,
+    oracle: str,
     path: Path,
-    identity: dict[str, Any],
     config: NodeConfig,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> RebuildReport:
-    """Make the journal at ``path`` anew from the chain; ``identity`` holds :class:`Journal`'s other arguments.
+    """Make the journal of the node that signs as ``oracle`` anew from the chain; ``progress`` as for ``Ingest``.
 
     The former file is moved aside when the new one is complete, so that an interrupted rebuild changes nothing. Raises
     :class:`JournalError` while a node uses the journal, and :class:`~oracle.jobs.errors.ChainError`.
     """
     with closing(claim_file(path)):
-        unfinished = path.with_name(path.name + ".rebuilding.db")
+        unfinished = path.with_name(path.name + ".rebuilding")
         for leftover in _files(unfinished):
             leftover.unlink(missing_ok=True)
+        identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": oracle}
         with closing(Journal(unfinished, **identity)) as journal:
-            oracle = identity["oracle"]
             ingest = Ingest(chain, journal, oracle, config, progress=progress)
             ingest.run_once()
             nonce = _next_nonce(chain, oracle)
             journal.start_nonces_at(oracle, nonce)
             jobs = journal.counts()
-        unfinished.with_suffix(".lock").unlink(missing_ok=True)
+        unfinished.with_suffix(".lock").unlink()
         kept = _moved_aside(path)
         unfinished.rename(path)
-    lost = ["transactions that were signed and not mined: their nonces are taken for used"]
-    if jobs.get("accepted"):
-        lost.append("counts that were not delivered: these jobs are run again")
-    return RebuildReport(jobs, ingest.last, nonce, kept, tuple(lost))
+    return RebuildReport(jobs, ingest.last, nonce, kept)
 
 
-def require_journal(path: Path, chain: ChainClient, oracle: str, *, new: bool = False) -> None:
-    """Refuse to start an oracle without its journal once it has worked, unless ``new`` says that this is meant.
+def require_journal(path: Path, chain: ChainClient, oracle: str) -> None:
+    """Refuse to start an oracle without its journal once it has worked: it could accept, sign and forget again.
 
     Raises :class:`JournalError`, and :class:`~oracle.jobs.errors.ChainError` when the chain cannot be asked.
     """
-    if new or version_of(path) or not has_worked(chain, oracle):
+    if version_of(path) or not has_worked(chain, oracle):
         return
     raise JournalError(
         f"is missing, though {oracle} has worked on chain {chain.chain_id} before",
@@ -103,16 +98,15 @@ def _next_nonce(chain: ChainClient, oracle: str) -> int:
 
 
 def _moved_aside(path: Path) -> Path | None:
-    if not path.exists():
-        for orphan in _files(path)[1:]:  # it would be replayed into the new file
-            if orphan.exists():
-                orphan.rename(orphan.with_name(f"{orphan.name}.{int(time.time())}"))
+    """Rename what is there, with a number nobody has yet."""
+    if not any(file.exists() for file in _files(path)):
         return None
-    kept = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-    # The log goes first: left behind by a crash in between, it would be replayed into another file.
-    for old, new in zip(reversed(_files(path)), reversed(_files(kept)), strict=True):
-        if old.exists():
-            old.rename(new)
+    names = (path.with_name(f"{path.name}.old-{number}") for number in itertools.count(1))
+    kept = next(name for name in names if not any(file.exists() for file in _files(name)))
+    # The log goes before its file: left behind by a crash in between, it would be replayed into another one.
+    for file, aside in zip(reversed(_files(path)), reversed(_files(kept)), strict=True):
+        if file.exists():
+            file.rename(aside)
     return kept
 
 

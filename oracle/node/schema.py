@@ -55,7 +55,9 @@ _REPLACEMENTS = (
 _SERVICE = (
     "ALTER TABLE blocks ADD COLUMN parent_hash BLOB NOT NULL DEFAULT x''",
     "ALTER TABLE jobs ADD COLUMN requester TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE jobs ADD COLUMN deadline INTEGER NOT NULL DEFAULT 0",  # Unix time; what the current step must meet
+    "ALTER TABLE jobs ADD COLUMN deadline INTEGER NOT NULL DEFAULT 0",  # Unix time; what the delivery must meet
+    "ALTER TABLE jobs ADD COLUMN seconds REAL NOT NULL DEFAULT 0",  # estimate of the run
+    "ALTER TABLE jobs ADD COLUMN memory_bytes INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE jobs ADD COLUMN heard REAL NOT NULL DEFAULT 0",  # Unix time of the first row
     "ALTER TABLE jobs ADD COLUMN since REAL NOT NULL DEFAULT 0",  # Unix time at which the step was reached
     "ALTER TABLE jobs ADD COLUMN digest BLOB",  # of the sealed result, also once the document is gone

@@ -202,25 +202,15 @@ def test_together__several_writes__are_one(journal):
 def test_due__several__most_urgent_first_without_those_excluded_waiting_or_closed(journal):
     deadlines = {1: 300, 2: 100, 3: 200, 4: 50, 5: 60, 6: 150}
     for number, when in deadlines.items():
-        journal.add_job(number, terms(accept_by=when, deliver_by=1_000 - when), 3, HASH)
+        journal.add_job(number, terms(deliver_by=when), 3, HASH)
     journal.postpone(journal.job(4), "later", 500.0)
     journal.advance(journal.job(5), Step.CLOSED)
     journal.advance(journal.job(6), Step.ACCEPTED)
 
-    assert [job.job_id for job in journal.due(499.0, 10)] == [2, 3, 1, 6]
-    assert [job.job_id for job in journal.due(500.0, 10)] == [4, 2, 3, 1, 6]
-    assert [job.job_id for job in journal.due(500.0, 2, exclude={4, 3})] == [2, 1]
-    assert [job.deadline for job in journal.due(499.0, 10, steps=(Step.ACCEPTED,))] == [850]
-
-
-def test_earliest_retry__of_several__is_the_next_one_to_come(journal):
-    assert journal.earliest_retry(0.0) is None
-    for number, when in ((1, 70.0), (2, 50.0), (3, 10.0)):
-        journal.add_job(number, terms(), 3, HASH)
-        journal.postpone(journal.job(number), "later", when)
-
-    assert journal.earliest_retry(20.0) == 50.0
-    assert journal.earliest_retry(70.0) is None
+    assert [job.job_id for job in journal.due(499.0, 10)] == [2, 6, 3, 1]
+    assert [job.job_id for job in journal.due(500.0, 10)] == [4, 2, 6, 3, 1]
+    assert [job.job_id for job in journal.due(500.0, 2, exclude={4, 3})] == [2, 6]
+    assert [job.deadline for job in journal.due(499.0, 10, steps=(Step.ACCEPTED,))] == [150]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +219,6 @@ def test_earliest_retry__of_several__is_the_next_one_to_come(journal):
         f"SELECT * FROM jobs WHERE step IN ({', '.join(f'{step.value!r}' for step in ACTIVE)}) ORDER BY job_id",
         "SELECT job_id FROM jobs WHERE step != 'closed' AND step IN ('seen', 'ran') AND retry_at <= 5"
         " ORDER BY deadline, job_id LIMIT 8",
-        "SELECT MIN(retry_at) FROM jobs WHERE step != 'closed' AND retry_at > 5",
         "SELECT job_id, terms FROM jobs WHERE step != 'closed'",
         "SELECT step, COUNT(*) FROM jobs GROUP BY step",
         "SELECT job_id FROM jobs WHERE step = 'closed' AND ended IS NULL ORDER BY job_id",
@@ -549,7 +538,11 @@ def test_open__journal_of_the_first_version__is_brought_up_to_date_and_backed_up
 
     with closing(Journal(path, **IDENTITY)) as journal:
         first, second, third = journal.jobs()
-        assert (first.step, first.sealed, json.loads(first.result)) == (Step.SEALED, b"a sealed document", {"charge": 7})
+        assert (first.step, first.sealed, json.loads(first.result)) == (
+            Step.SEALED,
+            b"a sealed document",
+            {"charge": 7},
+        )
         assert CID.from_digest(first.digest) == CID.of(b"a sealed document")
         assert (second.step, second.reason, third.attempts) == (Step.CLOSED, "Cancelled", 1)
         assert first.since == 1_700_000_070.0
