@@ -16,7 +16,6 @@ from oracle.cli.context import (
     ConfigFile,
     PasswordFile,
     Rpc,
-    account_name,
     open_chain,
     open_content,
     open_keys,
@@ -71,7 +70,7 @@ def register(
     }
     if json:
         return show_json({**rows, "stake": str(total), "locked": str(locked), "gas": receipt.gas_used})
-    say(f"Oracle {account_name(settings)} is registered with a stake of {format_wei(total)}")
+    say(f"Registered with a stake of {format_wei(total)}")
     facts(rows)
     say("Next: qscrow oracle run")
 
