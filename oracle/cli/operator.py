@@ -138,8 +138,7 @@ def run(
             if not json:
                 say(f"Oracle {signer.address} on chain {chain.chain_id}; Ctrl-C ends it")
                 sys.stdout.flush()
-            event("started", oracle=signer.address, chain_id=chain.chain_id, version=__version__)
-            run_until_told(node, watch)
+            run_until_told(node, watch, oracle=signer.address, chain_id=chain.chain_id, version=__version__)
         event("stopped")
     if not json and settings.log_format == "text":
         note("the node has stopped; start it again to go on")

@@ -80,8 +80,8 @@ def content_of_node(settings: Settings) -> Iterator[ContentStore]:
         yield store
 
 
-def run_until_told(node: Node, watch: Watch) -> None:
-    """Run ``node``; the first SIGINT or SIGTERM lets it finish what it is in.
+def run_until_told(node: Node, watch: Watch, **facts: Any) -> None:
+    """Run ``node``; the first SIGINT or SIGTERM lets it finish what it is in. ``facts`` are logged at its start.
 
     The second one has the system's own effect: the process is gone at once, which the journal is made for.
     """
@@ -104,6 +104,7 @@ def run_until_told(node: Node, watch: Watch) -> None:
         signal.signal(each, hear)
     listener = Thread(target=pass_on, name="signals", daemon=True)
     listener.start()
+    event("started", **facts)  # only now: whoever reads it may send a signal
     try:
         node.run()
     finally:
