@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oracle import __version__
+from oracle.cli import upkeep
 from oracle.cli.context import (
     Account,
     ConfigFile,
     PasswordFile,
     Rpc,
-    account_name,
     open_chain,
     open_content,
     open_keys,
@@ -26,7 +26,6 @@ from oracle.cli.money import withdraw
 from oracle.cli.output import Json, facts, note, progress, say, show_json, show_json_line, when
 from oracle.cli.running import content_of_node, run_until_told, watched
 from oracle.cli.settings import Settings, load_settings, read_settings
-from oracle.cli.upkeep import check, config
 from oracle.jobs.amounts import format_wei, parse_amount
 from oracle.jobs.errors import InputError, JournalError
 
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run an oracle: register, stake, earn.")
 app.command("withdraw", help="Take out what the escrow owes this oracle.")(withdraw)
-app.command("check")(check)
-app.command("config")(config)
+app.command("check")(upkeep.check)
+app.command("config")(upkeep.config)
 
 Addresses = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="May be given several times.")]
 
@@ -48,6 +47,7 @@ def register(
     account: Account = None,
     password_file: PasswordFile = None,
     rpc: Rpc = None,
+    config: ConfigFile = None,
     json: Json = False,
 ) -> None:
     """Publish this oracle's sealing key and profile, and add stake."""
@@ -55,7 +55,7 @@ def register(
     from oracle.content.store import put_object
     from oracle.jobs.canonical import canonical_bytes
 
-    settings = load_settings(rpc=rpc, account=account, password_file=password_file)
+    settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config)
     amount = parse_amount(stake, "stake")
     chain = open_chain(settings)
     signer, key = open_keys(settings)
@@ -70,7 +70,7 @@ def register(
     }
     if json:
         return show_json({**rows, "stake": str(total), "locked": str(locked), "gas": receipt.gas_used})
-    say(f"Oracle {account_name(settings)} is registered with a stake of {format_wei(total)}")
+    say(f"Registered with a stake of {format_wei(total)}")
     facts(rows)
     say("Next: qscrow oracle run")
 
@@ -138,8 +138,7 @@ def run(
             if not json:
                 say(f"Oracle {signer.address} on chain {chain.chain_id}; Ctrl-C ends it")
                 sys.stdout.flush()
-            event("started", oracle=signer.address, chain_id=chain.chain_id, version=__version__)
-            run_until_told(node, watch)
+            run_until_told(node, watch, oracle=signer.address, chain_id=chain.chain_id, version=__version__)
         event("stopped")
     if not json and settings.log_format == "text":
         note("the node has stopped; start it again to go on")
@@ -150,14 +149,15 @@ def status(
     job: Annotated[int | None, typer.Option(help="Show what happened to this job instead.")] = None,
     account: Account = None,
     rpc: Rpc = None,
+    config: ConfigFile = None,
     json: Json = False,
 ) -> None:
     """Stake, credits and jobs of this oracle; works while its node runs."""
     from oracle.node.status import read_history, read_status
 
-    settings = load_settings(rpc=rpc, account=account)
+    settings = load_settings(rpc=rpc, account=account, config=config)
     chain = open_chain(settings)
-    address = party_address(settings, account_name(settings), "account")
+    address = own_address(settings)
     path = settings.journal(chain.chain_id, address)
     if job is not None:
         story = read_history(path, job)
@@ -194,11 +194,11 @@ def status(
 
 
 @app.command()
-def rebuild(account: Account = None, rpc: Rpc = None, json: Json = False) -> None:
+def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None, json: Json = False) -> None:
     """Make a lost or damaged journal anew from the chain; what is left of the old one is kept beside it."""
     from oracle.node.rebuild import rebuild as rebuilt
 
-    settings = load_settings(rpc=rpc, account=account)
+    settings = load_settings(rpc=rpc, account=account, config=config)
     chain = open_chain(settings)
     address = own_address(settings)
     path = settings.journal(chain.chain_id, address)

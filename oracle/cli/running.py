@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -78,32 +80,36 @@ def content_of_node(settings: Settings) -> Iterator[ContentStore]:
         yield store
 
 
-def run_until_told(node: Node, watch: Watch) -> None:
-    """Run ``node``; the first SIGINT or SIGTERM lets it finish what it is in.
+def run_until_told(node: Node, watch: Watch, **facts: Any) -> None:
+    """Run ``node``; the first SIGINT or SIGTERM lets it finish what it is in. ``facts`` are logged at its start.
 
     The second one has the system's own effect: the process is gone at once, which the journal is made for.
     """
     from oracle.node.logs import event
 
-    received: list[int] = []
+    told: SimpleQueue[int | None] = SimpleQueue()  # may be put into by a signal handler, as little else may
 
-    def drain(number: int, _: Any) -> None:
-        received.append(number)
+    def hear(number: int, _: Any) -> None:
         for each in _ENDING:
             signal.signal(each, signal.SIG_DFL)
-        watch.health.drain()
-        node.stop()
+        told.put(number)
 
-    before = [signal.signal(each, drain) for each in _ENDING]
+    def pass_on() -> None:
+        if number := told.get():
+            event("draining", signal=signal.Signals(number).name, seconds=watch.config.drain_seconds)
+            watch.health.drain()
+            node.stop()
+
+    for each in _ENDING:
+        signal.signal(each, hear)
+    listener = Thread(target=pass_on, name="signals", daemon=True)
+    listener.start()
+    event("started", **facts)  # only now: whoever reads it may send a signal
     try:
         node.run()
-    except BaseException:
-        for each, handler in zip(_ENDING, before, strict=True):
-            signal.signal(each, handler)
-        raise
-    # From here the node drains; the signals keep what `drain` gave them.
-    if received:
-        event("draining", signal=signal.Signals(received[0]).name, seconds=watch.config.drain_seconds)
+    finally:
+        told.put(None)
+        listener.join()
 
 
 def _learn(redactor: Redactor, settings: Settings) -> None:

@@ -149,9 +149,9 @@ def _stores(settings: Settings) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 def _show_finding(finding: Finding) -> None:
     status = typer.style(f"{finding.status:<4}", fg=COLOURS[finding.status])
-    typer.echo(f"{status}  {finding.check:<14} {printable(finding.text)}")
+    typer.echo(f"{status}  {finding.check:<14}  {printable(finding.text)}")
     if finding.remedy:
-        say(f"{'':<20} → {finding.remedy}")
+        say(f"{'':<22}→ {finding.remedy}")
 
 
 # ---------------------------------------------------------------------------------------------- settings

@@ -90,10 +90,14 @@ class Tools:
 
 
 class Pipeline:
-    """Takes jobs forward. ``report(job id, step, note)`` is called after every step, for people."""
+    """Takes jobs forward. ``report(job id, step, note)`` is called after every step, for people;
+    ``took(step, seconds)`` hears how long a job was worked on in ``step``."""
 
-    def __init__(self, tools: Tools, report: Report = lambda *_: None):
+    def __init__(
+        self, tools: Tools, report: Report = lambda *_: None, took: Callable[[Step, float], None] = lambda *_: None
+    ):
         self._t = tools
+        self._took = took
         self._oracle = tools.sender.address
         self.report = report
         # Asked for every job, and the same for all of them for a while.
@@ -114,8 +118,9 @@ class Pipeline:
         last row. Expected failures end up in the journal."""
         with suppress(Forgotten):  # a reorganisation took the job away meanwhile
             while job.step in self._steps:
-                before = job
+                before, began = job, time.monotonic()
                 job = self._one_step(job)
+                self._took(before.step, time.monotonic() - began)
                 if job.step == before.step:
                     break
                 self.report(job.job_id, job.step, job.reason)

@@ -38,7 +38,7 @@ class Node:
         self._ingest = Ingest(
             tools.chain, tools.journal, tools.sender.address, config, progress=lambda *_: self._watch.health.alive()
         )
-        self._pipeline = Pipeline(tools, self._watch.step)
+        self._pipeline = Pipeline(tools, self._watch.step, self._watch.metrics.step_took)
         self._deliveries = Deliveries(tools, self._pipeline)
         self._scheduler = Scheduler(
             SchedulingLimits(
@@ -155,6 +155,8 @@ class Node:
         known = {job.job_id: job for job in jobs}
         for job_id in choice.start:
             self._start(known[job_id])
+        self._watch.metrics.waiting(choice.reasons())
+        self._watch.metrics.at_work(len(self._in_flight))
 
     def _candidates(self, now: float) -> list[Job]:
         """Jobs to choose from: what is due, and all that was accepted."""
