@@ -24,7 +24,7 @@ from oracle.cli.context import (
 )
 from oracle.cli.money import withdraw
 from oracle.cli.output import Json, facts, note, progress, say, show_json, show_json_line, when
-from oracle.cli.running import content_of_node, run_until_told, watched
+from oracle.cli.running import run_until_told, watched
 from oracle.cli.settings import Settings, load_settings, read_settings
 from oracle.jobs.amounts import format_wei, parse_amount
 from oracle.jobs.errors import InputError, JournalError
@@ -105,6 +105,7 @@ def run(
     damaged, 11 halted because the chain took back what it had called final.
     """
     from oracle.node.assembly import opened_node
+    from oracle.node.content import open_content as content_of_node
     from oracle.node.logs import event
 
     flags = {
@@ -120,7 +121,7 @@ def run(
         "watch.log_file": log_file,
     }
     settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config, flags=flags)
-    with watched(settings, _shown_steps(settings, json)) as (watch, redactor), content_of_node(settings) as store:
+    with watched(settings, _shown_steps(settings, json)) as (watch, redactor):
         chain = open_chain(settings)
         signer, key = open_keys(settings, heard=redactor.learn)
         _require_registered(chain, signer.address, key.public)
@@ -129,7 +130,7 @@ def run(
             chain,
             signer,
             key,
-            store=store,
+            store=content_of_node(settings.content, settings.content_environment(), settings.node),
             journal=journal,
             config=settings.node,
             limits=settings.limits,

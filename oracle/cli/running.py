@@ -1,4 +1,4 @@
-"""What surrounds a running node: its log, its metrics, its gateway, and the signals that end it."""
+"""What surrounds a running node: its log, its metrics, and the signals that end it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from oracle.cli.settings import Settings
 from oracle.jobs.errors import QscrowError
 
 if TYPE_CHECKING:
-    from oracle.content.store import ContentStore
     from oracle.node.logs import Redactor
     from oracle.node.service import Node
     from oracle.node.watch import Watch
@@ -48,36 +47,6 @@ def watched(settings: Settings, show: Callable[[int, Any, str], None]) -> Iterat
         except Exception as err:
             event("the node ends", "error", exception=err)
             raise
-
-
-@contextmanager
-def content_of_node(settings: Settings) -> Iterator[ContentStore]:
-    """The node's store, and its gateway while the block runs, if one is configured."""
-    from oracle.cli.context import open_content
-
-    config = settings.node
-    if config.gateway_port is None:
-        yield open_content(settings)
-        return
-    from oracle.content.gateway import GatewayServer
-    from oracle.content.select import open_node_store
-    from oracle.node.logs import event
-
-    store, uploads = open_node_store(
-        settings.content,
-        settings.content_environment(),
-        max_bytes=config.content_max_bytes,
-        upload_quota=config.upload_quota_bytes,
-    )
-
-    def complain(text: str) -> None:
-        event("gateway trouble", "warning", note=text)
-
-    with GatewayServer(
-        store.local, config.gateway_host, config.gateway_port, uploads=uploads, complain=complain
-    ) as server:
-        event("gateway", url=server.url)
-        yield store
 
 
 def run_until_told(node: Node, watch: Watch, **facts: Any) -> None:

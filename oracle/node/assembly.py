@@ -14,7 +14,9 @@ from oracle.chain.sender import Sender
 from oracle.circuits.limits import CircuitLimits
 from oracle.content.store import ContentStore
 from oracle.node.config import NodeConfig
+from oracle.node.content import tended_content
 from oracle.node.journal import Journal
+from oracle.node.logs import event
 from oracle.node.pipeline import Tools
 from oracle.node.rebuild import require_journal
 from oracle.node.service import Node
@@ -37,7 +39,8 @@ def opened_node(
     """A node that signs with ``account`` and keeps its journal in the file ``journal``.
 
     Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal, or if it is missing though the
-    account has worked before. On leaving, work under way is finished, for ``drain_seconds`` at most, and journal and
+    account has worked before, and :class:`~oracle.jobs.errors.InputError` if the gateway's port
+    is taken. On leaving, work under way is finished, for ``drain_seconds`` at most, and journal and
     workers are closed.
     """
     limits = limits or CircuitLimits()
@@ -54,7 +57,10 @@ def opened_node(
         watch = watch or Watch(config)
         watch.samples(chain=chain, journal=book, sender=sender)
         node = Node(Tools(chain, sender, book, store, backend, key, config, limits), watch)
-        try:
-            yield node
-        finally:
-            node.drain(config.drain_seconds)
+        with tended_content(book, store, config) as gateway:
+            if gateway:
+                event("gateway", url=gateway)
+            try:
+                yield node
+            finally:
+                node.drain(config.drain_seconds)

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import pytest
+
 from oracle.chain.localnet import dev_accounts
 
 STAKE = 10**16
+
+
+@pytest.fixture(scope="module")
+def world(new_world):
+    return new_world
 
 
 def test_register__key_in_an_environment_file__needs_no_keystore(qscrow, wallet, home, tmp_path, monkeypatch):

@@ -27,6 +27,11 @@ ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_SECONDS = 60
 
 
+@pytest.fixture(scope="module")
+def world(new_world):
+    return new_world
+
+
 class Running:
     """A node in the background, whose log lines are read one by one."""
 

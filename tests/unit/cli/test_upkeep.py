@@ -12,6 +12,11 @@ from oracle.node.kinds import File, Secret
 URL = "https://user:hunter2@rpc.example/v3/0123456789abcdef"
 
 
+@pytest.fixture(scope="module")
+def world(new_world):
+    return new_world
+
+
 def test_check__oracle_that_can_run__exits_with_zero(qscrow, wallet):
     done = qscrow("oracle", "check", "--account", "oracle", "--json")
 
