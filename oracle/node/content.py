@@ -20,7 +20,7 @@ from oracle.node.journal import ACTIVE, Journal
 from oracle.node.logs import event
 
 
-def open_content(root: Path, env: Mapping[str, str], config: NodeConfig) -> ContentStore:
+def open_node_content(root: Path, env: Mapping[str, str], config: NodeConfig) -> ContentStore:
     """The store for a node with this configuration; ``root`` and ``env`` as for :func:`open_store`."""
     if config.gateway_port is None:
         return open_store(root, env, max_bytes=config.content_max_bytes)

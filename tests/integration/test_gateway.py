@@ -23,7 +23,7 @@ from oracle.jobs.errors import ContentNotFound, ContentUnavailable
 from oracle.jobs.states import State
 from oracle.node.assembly import opened_node
 from oracle.node.config import NodeConfig
-from oracle.node.content import Keeper, open_content, tended_content
+from oracle.node.content import Keeper, open_node_content, tended_content
 from oracle.node.journal import ACTIVE, Step
 from oracle.requester.draft import load_draft, write_example
 from oracle.requester.results import open_result
@@ -72,7 +72,7 @@ class World:
         """The operator's node and the keeper of its store, with the gateway open."""
         config = NodeConfig(workers=1, poll_seconds=0.02, max_backoff_seconds=0.1)
         serving = replace(config, gateway_port=self.port)
-        store = open_content(self.folder / "oracle" / "content", {}, serving)
+        store = open_node_content(self.folder / "oracle" / "content", {}, serving)
         journal = self.folder / "oracle" / "journal.db"
         with (
             opened_node(

@@ -27,7 +27,7 @@ from oracle.jobs.identity import did_pkh
 from oracle.jobs.spec import normalise
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
-from oracle.node.content import Keeper, open_content, tended_content
+from oracle.node.content import Keeper, open_node_content, tended_content
 from oracle.node.journal import Journal, News, Step
 from oracle.requester.draft import load_draft, write_example
 
@@ -325,9 +325,9 @@ def test_tended_content__missed_uploads__are_made_good(bench, tmp_path):
         assert bench.store.uploads.has(CID.of(b"result"))
 
 
-def test_open_content__by_configuration__has_room_for_uploads_or_not(tmp_path):
-    plain = open_content(tmp_path, {}, NodeConfig(content_max_bytes=2**20))
-    serving = open_content(tmp_path, {}, NodeConfig(gateway_port=8080, upload_quota_bytes=7))
+def test_open_node_content__by_configuration__has_room_for_uploads_or_not(tmp_path):
+    plain = open_node_content(tmp_path, {}, NodeConfig(content_max_bytes=2**20))
+    serving = open_node_content(tmp_path, {}, NodeConfig(gateway_port=8080, upload_quota_bytes=7))
 
     assert isinstance(plain, BlockStore) and plain.max_bytes == 2**20
     assert serving.uploads.max_bytes == 7
