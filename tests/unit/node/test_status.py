@@ -44,7 +44,7 @@ def test_read_status__while_the_node_has_it_open__tells_what_was_written(journal
 
     assert (said.chain_id, said.oracle) == (31337, ORACLE)
     assert said.jobs == read_counts(journal.path) == {"seen": 1, "checked": 1, "closed": 1}
-    assert [(job.job_id, job.step, job.deadline) for job in said.open] == [(1, "seen", 100), (2, "checked", 100)]
+    assert [(job.job_id, job.step, job.deadline) for job in said.open] == [(1, "seen", 200), (2, "checked", 200)]
     assert (said.open[1].attempts, said.open[1].retry_at, said.open[1].note) == (1, 50.0, "no content yet")
     assert (said.last_block, said.final_block) == (9, 7)
     assert (said.open_nonces, said.open_attempts) == (1, 2)
