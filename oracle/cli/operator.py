@@ -105,7 +105,7 @@ def run(
     damaged, 11 halted because the chain took back what it had called final.
     """
     from oracle.node.assembly import opened_node
-    from oracle.node.content import open_content as content_of_node
+    from oracle.node.content import open_node_content
     from oracle.node.logs import event
 
     flags = {
@@ -130,7 +130,7 @@ def run(
             chain,
             signer,
             key,
-            store=content_of_node(settings.content, settings.content_environment(), settings.node),
+            store=open_node_content(settings.content, settings.content_environment(), settings.node),
             journal=journal,
             config=settings.node,
             limits=settings.limits,
