@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from oracle.chain.contracts import JobEscrow, OracleRegistry, ResultNFT
 from oracle.chain.deployments import Deployment
+from oracle.chain.endpoints import OTHER_CHAIN, provider
 from oracle.chain.events import Event, decode_log, topic_of
 from oracle.chain.failures import endpoint_name, translated
 from oracle.chain.logs import MOST_BLOCKS, LogRanges
@@ -34,8 +35,6 @@ def connect(urls: str | Sequence[str]) -> Any:
         raise InputError("is not an http(s) URL", field="rpc", remedy="give http://host:port")
     from web3 import Web3
     from web3.middleware import ExtraDataToPOAMiddleware
-
-    from oracle.chain.endpoints import provider
 
     w3 = Web3(provider(chosen))
     w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
@@ -72,9 +71,15 @@ class ChainClient:
         return self.deployment.chain_id
 
     def check(self) -> None:
-        """Raise unless the endpoint answers, is on the right chain and has the contracts."""
+        """Raise unless an endpoint answers, all that do are on the right chain, and it has the contracts."""
         with translated(endpoint_name(self.w3)):
             answered = self.w3.eth.chain_id
+            if strangers := self._strangers():
+                raise ChainError(
+                    f"the contracts are on chain {self.chain_id}, but {', '.join(strangers)}",
+                    field="rpc",
+                    remedy="remove the endpoint that is not ours",
+                )
             if answered != self.chain_id:
                 raise ChainError(
                     f"the endpoint is on chain {answered}, the contracts are on chain {self.chain_id}",
@@ -86,6 +91,15 @@ class ChainClient:
                     f"there is no contract at {self.deployment.job_escrow} on chain {answered}",
                     remedy="deploy again, or remove the stale deployment file (a local chain forgets when stopped)",
                 )
+
+    def _strangers(self) -> list[str]:
+        """Endpoints of other chains among several, in words."""
+        endpoints = getattr(self.w3.provider, "endpoints", None)
+        return (
+            [f"{each.name} {each.reason}" for each in endpoints.health() if each.state == OTHER_CHAIN]
+            if endpoints
+            else []
+        )
 
     def block(self, which: int | str = "latest") -> Block:
         """The block with a number, or a tag: ``latest``, ``safe``, ``finalized``."""
@@ -127,16 +141,13 @@ class ChainClient:
             return self.w3.eth.get_logs(query)
 
     def _decoded(self, logs: list[Any], first: int, last: int) -> list[Event]:
-        """The events among ``logs`` in chain order, once they are what was asked for."""
+        """The events among ``logs`` that were asked for, each once, in chain order: endpoints send others, too."""
         d = self.deployment
         ours = {d.job_escrow, d.oracle_registry, d.result_nft}
         with translated(endpoint_name(self.w3)):
             events = [event for event in map(decode_log, logs) if event is not None]
-            if any(not first <= event.block <= last or event.address not in ours for event in events):
-                raise ChainError("the endpoint answered with logs that were not asked for", remedy="use another one")
-            if len({event.key for event in events}) != len(events):
-                raise ChainError("the endpoint answered with the same log twice", remedy="use another one")
-            return sorted(events, key=lambda event: (event.block, event.log_index))
+            asked_for = {e.key: e for e in events if first <= e.block <= last and e.address in ours}
+            return sorted(asked_for.values(), key=lambda event: (event.block, event.log_index))
 
     def transaction_count(self, account: str, block: str = "latest") -> int:
         """Transactions of ``account`` in the chain, or with ``pending`` also those that wait."""

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,7 +22,9 @@ from oracle.chain.failures import shown_url
 from oracle.jobs.canonical import is_deeper
 from oracle.jobs.errors import ChainUnavailable
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 10.0
+LOGS_TIMEOUT_SECONDS = 30.0
+OTHER_CHAIN = "other chain"
 PROBE_SECONDS = 15.0
 PROBE_TIMEOUT_SECONDS = 3.0
 MAX_BACKOFF_SECONDS = 60.0
@@ -30,6 +33,7 @@ MAX_ANSWER_BYTES = 64 * 2**20
 MAX_ANSWER_DEPTH = 32
 BEHIND_BLOCKS = 10  # an endpoint this far behind the best one is not asked
 _BROADCAST = "eth_sendRawTransaction"
+_LOGS = "eth_getLogs"
 _BUSY = re.compile(
     r"rate.?limit|too many requests|request.?limit|quota|capacity|try again|busy|overloaded"
     r"|header not found|missing trie node|unknown block|block not found|state (is )?not available",
@@ -118,6 +122,7 @@ class Endpoints:
         self._in_use = self._members[0]
         self._chain_id: int | None = None
         self._probed_at = -PROBE_SECONDS
+        self._senders = ThreadPoolExecutor(len(urls), thread_name_prefix="broadcast")
 
     @property
     def endpoint_uri(self) -> str:
@@ -127,7 +132,7 @@ class Endpoints:
     def health(self) -> list[Health]:
         """How each endpoint does, in the configured order."""
         return [
-            Health(shown_url(each.url), self._state(each), each.failures, each.reason, each.head, each.seconds)
+            Health(shown_url(each.url), self._state(each), each.failures, self._why(each), each.head, each.seconds)
             for each in self._members
         ]
 
@@ -141,9 +146,10 @@ class Endpoints:
         if method == _BROADCAST:
             return self._broadcast(body)
         answer: dict[str, Any] | None = None
+        timeout = max(self._timeout, LOGS_TIMEOUT_SECONDS) if method == _LOGS else self._timeout
         for member in self._candidates():
             try:
-                answer = self._asked(member, body)
+                answer = self._asked(member, body, timeout)
             except _Trouble:
                 continue
             if not _is_busy(answer, method):
@@ -157,26 +163,22 @@ class Endpoints:
     # ---------------------------------------------------------------------------------------- requests
 
     def _broadcast(self, body: bytes) -> dict[str, Any]:
-        """To every endpoint: a transaction is accepted if one of them takes it, and refused only if all of them do."""
-        refusals = []
-        accepted, silent = None, False
-        for member in self._candidates():
+        """To every endpoint: a transaction is accepted as soon as one of them takes it, and refused only if all do."""
+        refusals, silent = [], False
+        under_way = [self._senders.submit(self._asked, member, body) for member in self._candidates()]
+        for sent in as_completed(under_way):
             try:
-                answer = self._asked(member, body)
+                answer = sent.result()
             except _Trouble:
                 silent = True  # it may have arrived there all the same
                 continue
             if "error" not in answer:
-                accepted = accepted or answer
-            elif _KNOWN.search(_error_text(answer)):
-                refusals.insert(0, answer)
-            else:
-                refusals.append(answer)
-        if accepted is None and refusals and (not silent or _KNOWN.search(_error_text(refusals[0]))):
-            accepted = refusals[0]
-        if accepted is None:
-            raise self._unavailable()
-        return accepted
+                return answer
+            refusals.append(answer)
+        known = [answer for answer in refusals if _KNOWN.search(_error_text(answer))]
+        if known or (refusals and not silent):
+            return (known or refusals)[0]
+        raise self._unavailable()
 
     def _asked(self, member: _Endpoint, body: bytes, timeout: float | None = None) -> dict[str, Any]:
         try:
@@ -203,13 +205,16 @@ class Endpoints:
 
     def _state(self, member: _Endpoint) -> str:
         if None not in (self._chain_id, member.chain_id) and member.chain_id != self._chain_id:
-            return "other chain"
+            return OTHER_CHAIN
         if member.failures and member.resting_until > self._clock():
             return "failing"
         heads = [each.head for each in self._members if each.head is not None and self._is_ours(each)]
         if member.head is not None and max(heads) - member.head > BEHIND_BLOCKS:
             return "behind"
         return "ok"
+
+    def _why(self, member: _Endpoint) -> str:
+        return f"is on chain {member.chain_id}" if self._state(member) == OTHER_CHAIN else member.reason
 
     def _is_ours(self, member: _Endpoint) -> bool:
         return self._chain_id is None or member.chain_id == self._chain_id
@@ -305,7 +310,7 @@ def _document(content: bytes) -> dict[str, Any]:
 def _is_busy(answer: dict[str, Any], method: str) -> bool:
     """Whether the error in ``answer`` is about the endpoint, so that another may serve."""
     text = _error_text(answer)
-    return bool(_BUSY.search(text)) and not (method == "eth_getLogs" and _TOO_MUCH.search(text))
+    return bool(_BUSY.search(text)) and not (method == _LOGS and _TOO_MUCH.search(text))
 
 
 def _error_text(answer: dict[str, Any]) -> str:

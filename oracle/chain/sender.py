@@ -89,6 +89,7 @@ class Sender:
         log: AttemptLog | None = None,
         *,
         policy: FeePolicy | None = None,
+        chain_id: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
@@ -101,7 +102,7 @@ class Sender:
         self._sleep = sleep
         self._lock = threading.RLock()
         self._endpoint = endpoint_name(w3)
-        self._chain_id: int | None = None
+        self._chain_id = chain_id
         self._next: int | None = None  # the next free nonce, while it can be trusted
         self._used_at = 0.0
         self._loaded = False

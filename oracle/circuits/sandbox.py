@@ -21,7 +21,7 @@ from typing import Any
 
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.worker import SINGLE_USE, diagnose, read_frame, write_frame
-from oracle.jobs.errors import CircuitRejected, QscrowError
+from oracle.jobs.errors import BackendUnavailable, CircuitRejected
 
 START_SECONDS = 120
 GRACE_SECONDS = 15
@@ -226,7 +226,7 @@ class _Worker:
             self.stop()
             if self._retired:
                 raise CancelledError
-            raise QscrowError(
+            raise BackendUnavailable(
                 "the sandbox worker did not start", remedy="check that qiskit and qiskit-aer are installed"
             )
         return process

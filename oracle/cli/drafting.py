@@ -89,7 +89,7 @@ def submit(
         chain = open_chain(settings)
         signer, key = open_keys(settings)
         ready = prepare(loaded, parties, chain=chain, requester=signer.address, key=key)
-        sender = Sender(chain.w3, signer)
+        sender = Sender(chain.w3, signer, chain_id=chain.chain_id)
         check(ready, chain=chain, sender=sender)
     if dry_run:
         return _show_dry_run(ready, chain.chain_id, json)

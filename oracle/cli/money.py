@@ -58,7 +58,7 @@ def _end(how: Callable[..., Ended], job: int, settings: Settings, json: bool) ->
     with progress("sending", quiet=json):
         chain = open_chain(settings)
         history = fetch_job(chain, job)
-        done = how(history, chain=chain, sender=Sender(chain.w3, open_account(settings)))
+        done = how(history, chain=chain, sender=Sender(chain.w3, open_account(settings), chain_id=chain.chain_id))
     transaction = "0x" + done.receipt.tx_hash.hex()
     if json:
         return show_json(wording.history_document(done.job) | {"transaction": transaction})
@@ -83,7 +83,7 @@ def withdraw(
     recipient = party_address(settings, to, "to") if to else None
     with progress("sending", quiet=json):
         chain = open_chain(settings)
-        sender = Sender(chain.w3, open_account(settings))
+        sender = Sender(chain.w3, open_account(settings), chain_id=chain.chain_id)
         done = take_out(recipient or sender.address, chain=chain, sender=sender, token=asset)
     transaction = "0x" + done.receipt.tx_hash.hex()
     if json:

@@ -60,7 +60,9 @@ def register(
     chain = open_chain(settings)
     signer, key = open_keys(settings)
     profile = put_object(open_content(settings), canonical_bytes(_profile(settings)))
-    receipt = Sender(chain.w3, signer).send(chain.registry.register(key.public, profile, amount))
+    receipt = Sender(chain.w3, signer, chain_id=chain.chain_id).send(
+        chain.registry.register(key.public, profile, amount)
+    )
     total, locked = chain.registry.stake_of(signer.address)
     rows = {
         "address": signer.address,

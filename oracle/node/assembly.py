@@ -53,7 +53,7 @@ def opened_node(
             max_tip_wei=config.max_tip_wei,
             max_in_flight=config.max_in_flight_transactions,
         )
-        sender = Sender(chain.w3, account, book, policy=policy)
+        sender = Sender(chain.w3, account, book, policy=policy, chain_id=chain.chain_id)
         watch = watch or Watch(config)
         watch.samples(chain=chain, journal=book, sender=sender)
         node = Node(Tools(chain, sender, book, store, backend, key, config, limits), watch)

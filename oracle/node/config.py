@@ -13,6 +13,7 @@ from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Text, Whole
 LOCAL_CHAINS = frozenset({31337})
 PORT = Whole(1, 65_535, word="off")
 GWEI, ETHER = 10**9, 10**18
+MOST_BACKOFF_SECONDS = 3_600.0
 DAY = 86_400.0
 
 
@@ -81,7 +82,10 @@ class NodeConfig:
     )
     poll_seconds: float = _in("chain", Seconds(above=0), 1.0, "Pause between two looks at the chain.")
     max_backoff_seconds: float = _in(
-        "chain", Seconds(above=0), 60.0, "Longest pause before something that failed is tried again."
+        "chain",
+        Seconds(above=0, most=MOST_BACKOFF_SECONDS),
+        60.0,
+        "Longest pause before something that failed is tried again.",
     )
     block_range: int = _in("chain", Whole(1), 2_000, "Blocks asked for at once; fewer where a provider refuses.")
     min_block_range: int = _in("chain", Whole(1), 1, "Fewest blocks to ask for at once, however the provider refuses.")

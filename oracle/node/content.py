@@ -16,7 +16,7 @@ from oracle.content.store import BlockStore, ContentStore
 from oracle.jobs.errors import ContentError, ContentUnavailable, InputError, QscrowError
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.node.config import NodeConfig
-from oracle.node.journal import ACTIVE, Journal
+from oracle.node.journal import PRUNED_AT_ONCE, Journal
 from oracle.node.logs import event
 
 
@@ -61,7 +61,8 @@ class Keeper:
 
     @contextmanager
     def needed(self) -> Iterator[set[CID]]:
-        """What the jobs that are not closed need: specs, circuits and sealed results.
+        """What the jobs that are not closed need: specs, circuits, and the sealed results of
+        others, too, until they are released.
 
         No job can be added or reopened while the context is open. Raises :class:`ContentUnavailable` once the node
         stops, so that a collection ends.
@@ -69,18 +70,22 @@ class Keeper:
         if self._stop.is_set():
             raise ContentUnavailable("the node is stopping", field="content")
         with self._journal.together():
-            jobs = self._journal.jobs(ACTIVE)
-            specs = {CID.from_digest(job.terms.spec) for job in jobs}
+            specs = self._journal.live_specs()
             self._circuits = {spec: self._circuits.get(spec) or self._circuit_in(spec) for spec in specs}
-            circuits = {cid for cid in self._circuits.values() if cid is not None}
-            yield specs | circuits | {CID.from_digest(job.digest) for job in jobs if job.digest}
+            yield specs | {cid for cid in self._circuits.values() if cid is not None} | self._journal.wanted()
 
     def release(self) -> None:
-        """Unpin the results of jobs that are closed for longer than the retention. Raises :class:`QscrowError`."""
-        old = self._journal.releasable(time.time() - self._config.retention_seconds)
+        """Let go of jobs that are closed for longer than the retention: unpin their results, shrink their rows.
+
+        Raises :class:`QscrowError`.
+        """
+        before = time.time() - self._config.retention_seconds
+        old = self._journal.releasable(before)
         for cid in old:
             self._store.unpin(cid)
         self._journal.release(old)
+        while self._journal.prune(before) == PRUNED_AT_ONCE:
+            pass
 
     def collect(self) -> None:
         """Drop what is old and neither pinned nor needed, here and among the uploads. Raises :class:`QscrowError`."""

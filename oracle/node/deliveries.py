@@ -17,7 +17,7 @@ from oracle.chain.sender import MinedButReverted, Receipt, TooManyInFlight
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import ChainError, ChainUnavailable
 from oracle.jobs.states import State
-from oracle.node.journal import Forgotten, JobRow, Step
+from oracle.node.journal import Forgotten, JobRow, Step, is_due
 from oracle.node.pipeline import Pipeline, Tools
 from oracle.node.purposes import action_of, is_about, job_ids, purpose_of
 
@@ -44,7 +44,7 @@ class Deliveries:
         under_way = self._follow()
         now = time.time()
         sealed = self._t.journal.jobs((Step.SEALED,))
-        ready = [job for job in sealed if job.job_id not in under_way and job.retry_at <= now]
+        ready = [job for job in sealed if job.job_id not in under_way and is_due(job.retry_at, now)]
         self._ready_since = {job.job_id: self._ready_since.get(job.job_id, now) for job in ready}
         size = self._t.config.batch_size
         for first in range(0, len(ready), size):
@@ -110,12 +110,17 @@ class Deliveries:
 
     def _conclude(self, purpose: str, delivered: set[int], otherwise: str) -> None:
         """Write what a mined transaction did to each of its jobs."""
-        for job_id in job_ids(purpose):
-            job = self._t.journal.job(job_id)
-            if job is None or job.step != Step.SEALED or not is_about(purpose, job):
-                continue
-            with suppress(Forgotten):
-                self._advance(job) if job_id in delivered else self._pipeline.as_on_chain(job, otherwise)
+        rows = [self._t.journal.job(job_id) for job_id in job_ids(purpose)]
+        jobs = [job for job in rows if job is not None and job.step == Step.SEALED and is_about(purpose, job)]
+        with self._t.journal.together():
+            for job in jobs:
+                if job.job_id in delivered:
+                    with suppress(Forgotten):
+                        self._advance(job)
+        for job in jobs:
+            if job.job_id not in delivered:
+                with suppress(Forgotten):
+                    self._pipeline.as_on_chain(job, otherwise)
         self._watched.discard(purpose)
         self._nudged.pop(purpose, None)
 

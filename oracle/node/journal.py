@@ -22,12 +22,15 @@ from oracle.chain.client import Block
 from oracle.content.cid import CID
 from oracle.jobs.errors import InputError, JournalError
 from oracle.jobs.terms import Terms
+from oracle.node.config import MOST_BACKOFF_SECONDS
 from oracle.node.database import Database, damaged
 from oracle.node.schema import MIGRATIONS
 
 REMEMBERED_BLOCKS = 5_000
 """How far back a common ancestor is looked for, and events are known by their key."""
 PRUNED_AT_ONCE = 500
+FURTHEST_RETRY_SECONDS = MOST_BACKOFF_SECONDS
+"""Nothing is put off further, so what seems to be was put off before the machine's clock was set back."""
 _ASKED_AT_ONCE = 500  # variables in one statement; SQLite may take as few as 999
 
 
@@ -125,6 +128,11 @@ class Forgotten(JournalError):
     """The job's row is gone, another job's, or at another step by now: ingestion heard otherwise meanwhile."""
 
 
+def is_due(retry_at: float, now: float) -> bool:
+    """Whether what was put off until ``retry_at`` is to be tried at ``now``, both in Unix seconds."""
+    return not now < retry_at <= now + FURTHEST_RETRY_SECONDS
+
+
 class Journal:
     """Exclusive: a second node opening the same file is refused; readers (``status.py``) are not. Thread-safe.
 
@@ -179,9 +187,12 @@ class Journal:
     def due(
         self, now: float, limit: int, exclude: Collection[int] = (), steps: Collection[Step] = ACTIVE
     ) -> list[DueJob]:
-        """Up to ``limit`` jobs to be worked on at ``now``, none of them in ``exclude``, oldest deadline first."""
+        """Up to ``limit`` jobs to be worked on at ``now``, none of them in ``exclude``, oldest deadline first.
+
+        See :func:`is_due`.
+        """
         enough = limit + len(exclude)
-        values = [value for step in steps for value in (step, now, enough)]
+        values = [value for step in steps for value in (step, now, now + FURTHEST_RETRY_SECONDS, enough)]
         rows = self._db.rows(" UNION ALL ".join([_DUE_AT_STEP] * len(steps)) + _MOST_URGENT, (*values, enough))
         found = [DueJob(row[0], Step(row[1]), *row[2:]) for row in rows if row[0] not in exclude]
         return found[:limit]
@@ -189,7 +200,7 @@ class Journal:
     def advance(self, job: JobRow, step: Step, *, note: str = "", **changes: Any) -> JobRow:
         """Write that ``job`` reached ``step``, with ``changes`` to other fields, in one transaction.
 
-        A sealed document's CID is put down as wanted (:meth:`want`). Raises :class:`Forgotten`.
+        A sealed document's CID is put down as :meth:`wanted`. Raises :class:`Forgotten`.
         """
         since = job.since if step == job.step else time.time()
         if "sealed" in changes:
@@ -376,17 +387,14 @@ class Journal:
 
     # ---------------------------------------------------------------------------------------- content
 
-    def want(self, job_id: int, cids: Iterable[CID]) -> None:
-        """Put down, before they are pinned, that a job needs these; idempotent."""
-        with self._transaction() as db:
-            _want(db, job_id, cids)
+    def live_specs(self) -> set[CID]:
+        """Specs of the jobs that are not closed."""
+        rows = self._db.rows("SELECT DISTINCT json_extract(terms, '$.spec') FROM jobs WHERE step != 'closed'")
+        return {CID.from_digest(bytes.fromhex(row[0].removeprefix("0x"))) for row in rows}
 
-    def needed_content(self) -> set[CID]:
-        """What must not be dropped: specs of jobs that are not closed, and everything wanted and not released."""
-        specs = self._db.rows("SELECT DISTINCT json_extract(terms, '$.spec') FROM jobs WHERE step != 'closed'")
-        pins = self._db.rows("SELECT DISTINCT cid FROM pins")
-        wanted = {CID.from_digest(bytes.fromhex(row[0].removeprefix("0x"))) for row in specs}
-        return wanted | {CID.parse(row[0]) for row in pins}
+    def wanted(self) -> set[CID]:
+        """Sealed results that are not released yet."""
+        return {CID.parse(row[0]) for row in self._db.rows("SELECT DISTINCT cid FROM pins")}
 
     def releasable(self, closed_before: float) -> list[CID]:
         """Wanted only by jobs that were closed for good before a Unix time: unpin them, then :meth:`release`."""
@@ -559,7 +567,7 @@ _JOB_COLUMNS = ", ".join(field.name for field in fields(JobRow))
 _DUE_COLUMNS = ", ".join(field.name for field in fields(DueJob))
 # By step, so that the index has the order; named, because the planner knows nothing of how many are closed.
 _DUE_AT_STEP = f"""SELECT * FROM (SELECT {_DUE_COLUMNS} FROM jobs INDEXED BY jobs_due
-    WHERE step = ? AND step != 'closed' AND retry_at <= ? ORDER BY deadline, job_id LIMIT ?)"""
+    WHERE step = ? AND step != 'closed' AND NOT (retry_at > ? AND retry_at <= ?) ORDER BY deadline, job_id LIMIT ?)"""
 _MOST_URGENT = " ORDER BY deadline, job_id LIMIT ?"
 _UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
     WHERE step = 'closed' AND ended IS NULL ORDER BY job_id"""

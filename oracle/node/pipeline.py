@@ -225,10 +225,13 @@ class Pipeline:
         return self._close_as_on_chain(job)
 
     def _decline(self, job: JobRow) -> JobRow:
-        """DECLINING → CLOSED: an addressed job is rejected, an accepted one failed, an open one left to others."""
+        """DECLINING → CLOSED: an addressed job is rejected, an accepted one failed, an open one left to others.
+
+        One that nobody accepted in time is the payer's again without us, and costs us no gas.
+        """
         escrow, state = self._t.chain.escrow, self._t.chain.escrow.state_of(job.job_id)
         ours = job.terms.oracle == self._oracle
-        if ours and state == State.CREATED:
+        if ours and state == State.CREATED and self._head() <= job.terms.accept_by:
             done = self._achieve(job, "reject", lambda: escrow.reject(job.job_id, job.terms, job.reason))
         elif ours and state in TAKEN:
             done = self._achieve(job, "fail", lambda: escrow.fail(job.job_id, job.terms, job.reason))

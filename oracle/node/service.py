@@ -14,7 +14,7 @@ from oracle.jobs.errors import ChainError
 from oracle.node.database import JournalUnavailable
 from oracle.node.deliveries import Deliveries
 from oracle.node.ingest import FinalityBroken, Ingest
-from oracle.node.journal import ACTIVE, DueJob, Forgotten, JobRow, Journal, Step
+from oracle.node.journal import ACTIVE, DueJob, Forgotten, JobRow, Journal, Step, is_due
 from oracle.node.pipeline import Pipeline, Tools
 from oracle.node.purposes import action_of, job_ids
 from oracle.node.scheduling import Job, Scheduler, SchedulingLimits
@@ -163,7 +163,7 @@ class Node:
         journal, away = self._t.journal, self._in_flight.keys()
         rows = journal.due(now, CONSIDERED_AT_ONCE, away, _WAITING_STEPS)
         rows += journal.due(math.inf, CONSIDERED_AT_ONCE, away, (Step.ACCEPTED,))
-        return [_as_job(row) for row in rows]
+        return [_as_job(row, now) for row in rows]
 
     def _start(self, job: Job) -> None:
         row = self._t.journal.job(job.job_id)
@@ -213,5 +213,6 @@ class Node:
                 self._t.journal.postpone(job, text, time.time() + INTERNAL_ERROR_PAUSE_SECONDS)
 
 
-def _as_job(due: DueJob) -> Job:
-    return Job(due.job_id, due.requester, due.step, due.deadline, due.seconds, due.memory_bytes, due.retry_at)
+def _as_job(due: DueJob, now: float) -> Job:
+    retry_at = 0.0 if is_due(due.retry_at, now) else due.retry_at
+    return Job(due.job_id, due.requester, due.step, due.deadline, due.seconds, due.memory_bytes, retry_at)

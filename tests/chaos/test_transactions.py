@@ -132,7 +132,7 @@ def test_fees__base_fee_rises_above_ours__are_raised_by_an_eighth_each_time(worl
 def test_fees__base_fee_above_the_cap__are_waited_for(world):
     job = world.submit()
     stop_mining_at(world, "deliver")
-    world.start(max_fee_wei=20 * GWEI)
+    world.start(max_fee_wei=20 * GWEI, max_tip_wei=GWEI)
     world.until(lambda: sends(world, "deliver"), "the delivery", mine=False)
 
     spike(world, 200 * GWEI, blocks=12)
@@ -145,8 +145,8 @@ def test_fees__base_fee_above_the_cap__are_waited_for(world):
 
 def test_fees__spike_before_anything_is_signed__is_waited_for(world):
     """With a base fee above the cap there is no price at which to send at all."""
-    spike(world, 900 * GWEI, blocks=2)
     job = world.submit()
+    spike(world, 900 * GWEI, blocks=2)
     world.anvil.automine(False)
     world.start()
     spike(world, 900 * GWEI, blocks=8)

@@ -123,7 +123,11 @@ def test_collect__live_job__keeps_spec_circuit_and_result_until_it_is_closed(ben
 
     bench.close(1)
     bench.keeper.collect()
+    assert bench.store.has(result)
+    assert not bench.store.has(circuit)
 
+    bench.journal.release([result])
+    bench.keeper.collect()
     assert bench.here() == set()
 
 

@@ -15,7 +15,7 @@ from oracle.jobs.errors import JournalError
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node import journal as journal_module
 from oracle.node.database import JournalUnavailable, version_of
-from oracle.node.journal import ACTIVE, Forgotten, Journal, News, Placement, Step
+from oracle.node.journal import ACTIVE, Forgotten, Journal, News, Placement, Step, is_due
 from oracle.node.schema import SCHEMA_VERSION
 
 ORACLE = "0x" + "22" * 20
@@ -117,7 +117,7 @@ def test_advance__sealed__knows_its_digest_and_wants_it_kept(journal):
 
     assert row == journal.job(7)
     assert CID.from_digest(row.digest) == CID.of(b"document")
-    assert CID.of(b"document") in journal.needed_content()
+    assert CID.of(b"document") in journal.wanted()
 
 
 def test_advance__of_what_another_changed__keeps_that(journal):
@@ -222,7 +222,7 @@ def test_due__several__most_urgent_first_without_those_excluded_waiting_or_close
         (lambda journal: journal.unconfirmed(), "INDEX jobs_unconfirmed"),
         (lambda journal: journal.known([1, 2]), "INTEGER PRIMARY KEY (rowid=?)"),
         (lambda journal: journal.placed_after(5), "INDEX jobs_placed (placed>?)"),
-        (lambda journal: journal.needed_content(), "INDEX jobs_due"),
+        (lambda journal: journal.live_specs(), "INDEX jobs_due"),
         (lambda journal: journal.next_nonce("a"), "INDEX outbox_by_nonce (sender=?)"),
         (lambda journal: journal.open_attempts("a"), "INDEX outbox_open (sender=?)"),
         (lambda journal: journal.attempts("1:accept"), "INDEX outbox_by_purpose (purpose=?)"),
@@ -266,7 +266,7 @@ def test_ingested__where_the_chain_has_a_job__is_where_it_starts(journal):
     journal.ingested(block(9), [Placement(1, terms(), 3, HASH, Step.ACCEPTED, placed=5), delivered, over])
 
     assert [job.step for job in journal.jobs()] == [Step.ACCEPTED, Step.DELIVERED, Step.CLOSED]
-    assert CID.from_digest(b"d" * 32) in journal.needed_content()
+    assert CID.from_digest(b"d" * 32) in journal.wanted()
     assert journal.unconfirmed() == []
 
     journal.ingested(block(10), [replace(delivered, step=Step.CLOSED, reason="Settled", placed=10)])
@@ -307,14 +307,14 @@ def test_ingested__many_blocks__forgets_those_far_behind(journal):
 def test_rewind__to_an_ancestor__forgets_later_blocks_and_jobs_only(journal):
     journal.ingested(block(5), [Placement(1, terms(), 5, block(5).hash)])
     journal.ingested(block(9), [Placement(2, terms(), 9, block(9).hash)])
-    journal.want(2, [CID.of(b"circuit")])
+    want(journal, 2, [CID.of(b"result")])
 
     assert journal.rewind(5) == 1
 
     assert journal.job(1) is not None
     assert journal.job(2) is None
     assert journal.history(2) == []
-    assert CID.of(b"circuit") not in journal.needed_content()
+    assert CID.of(b"result") not in journal.wanted()
     assert journal.last_block() == (5, block(5).hash)
 
 
@@ -447,17 +447,37 @@ def test_start_nonces_at__before_anything_was_signed__is_where_they_start(journa
 # ------------------------------------------------------------------------------------------------ content
 
 
-def test_needed_content__specs_and_what_is_wanted__until_it_is_released(journal):
+@pytest.mark.parametrize(("ahead", "due"), [(-1, True), (0, True), (1, False), (3_600, False), (3_601, True)])
+def test_due__put_off_further_than_anything_is__was_so_before_the_clock_was_set_back(journal, ahead, due):
+    journal.add_job(1, terms(), 3, HASH)
+    journal.postpone(journal.job(1), "later", 5_000.0 + ahead)
+
+    assert is_due(5_000.0 + ahead, 5_000.0) is due
+    assert bool(journal.due(5_000.0, 9)) is due
+
+
+def want(journal, job_id, cids):
+    """Put down that a job wants these."""
+    with journal.together() as db:
+        journal_module._want(db, job_id, cids)
+
+
+def test_live_specs__one_job_closed__are_those_of_the_others(journal):
     journal.add_job(1, terms(1), 3, HASH)
-    journal.want(1, [CID.of(b"circuit")])
-    journal.want(1, [CID.of(b"circuit")])
     closed(journal, 2)
 
-    spec = CID.from_digest(terms(1).spec)
-    assert journal.needed_content() == {spec, CID.of(b"circuit"), CID.of(b"sealed 2")}
+    assert journal.live_specs() == {CID.from_digest(terms(1).spec)}
+
+
+def test_wanted__twice_by_one_job__until_it_is_released(journal):
+    journal.add_job(1, terms(1), 3, HASH)
+    want(journal, 1, [CID.of(b"result")])
+    want(journal, 1, [CID.of(b"result")])
+    closed(journal, 2)
+    assert journal.wanted() == {CID.of(b"result"), CID.of(b"sealed 2")}
 
     journal.release([CID.of(b"sealed 2")])
-    assert journal.needed_content() == {spec, CID.of(b"circuit")}
+    assert journal.wanted() == {CID.of(b"result")}
 
 
 def test_releasable__shared_with_a_job_that_needs_it__is_not(journal):
@@ -465,8 +485,8 @@ def test_releasable__shared_with_a_job_that_needs_it__is_not(journal):
     closed(journal, 1)
     closed(journal, 2, ended=False)
     closed(journal, 3)
-    journal.want(1, [shared, own])
-    journal.want(2, [shared])
+    want(journal, 1, [shared, own])
+    want(journal, 2, [shared])
 
     later = journal.job(3).since + 1
     assert set(journal.releasable(later)) == {own, CID.of(b"sealed 1"), CID.of(b"sealed 3")}
@@ -564,11 +584,11 @@ def test_open__journal_of_the_first_version__is_brought_up_to_date_and_backed_up
         assert CID.from_digest(first.digest) == CID.of(b"a sealed document")
         assert (second.step, second.reason, third.attempts) == (Step.CLOSED, "Cancelled", 1)
         assert first.since == 1_700_000_070.0
-        assert [job.job_id for job in journal.due(1_800_000_000.0, 9)] == [1]
+        assert [job.job_id for job in journal.due(1_900_000_000.0 - 1, 9)] == [1]
         assert journal.due(2_000_000_000.0, 9)[0].requester == "0x" + "33" * 20
         assert journal.last_block() == (9, b"\x09" * 32)
         assert [each.purpose for each in journal.open_attempts(ORACLE)] == ["1:accept", "1:deliver"]
-        assert CID.of(b"a sealed document") in journal.needed_content()
+        assert CID.of(b"a sealed document") in journal.wanted()
         assert journal.unconfirmed() == []
         assert journal.prune(2_000_000_000.0) == 1
 
