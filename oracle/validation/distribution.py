@@ -1,0 +1,386 @@
+"""Counts against an exact baseline, with the shot count in every threshold. Formulas: docs/validation.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.special import xlogy
+
+from oracle.jobs.errors import InputError
+from oracle.validation.baseline import ZERO, Baseline
+from oracle.validation.counts import Counts
+from oracle.validation.samples import judge_against_samples
+from oracle.validation.statistics import (
+    Levels,
+    chance_of_multiples,
+    deviation_bound,
+    distance,
+    empirical_p,
+    noise_floor,
+)
+from oracle.validation.verdict import Check, Outcome, Verdict
+
+IDEAL, DEPOLARISING = "ideal", "depolarising"
+# A simulation in double precision leaves about this much probability where there should be none.
+_LEAK = 1e-9
+# An outcome expected this often is a cell of its own in the G-test; with less the chi-square limit is not trusted.
+_CELL = 20
+_RARE_SHARE = 0.05
+_POWER_DRAWS = 100
+# A baseline with more missing than this cannot stand in for exact probabilities.
+_MOST_UNSEEN = 0.02
+# What an honest device is thought to lose per measured bit at the very least, where its calibration is not known.
+_LEAST_LOSS = 0.005
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a distribution must satisfy.
+
+    ``max_excess`` bounds the distance (TVD) beyond shot noise, ``confidence`` is the probability that an honest
+    result passes, ``min_polarisation`` what a device must keep of the ideal signal. ``noise`` says what the result is
+    held against: ``ideal``, the baseline itself, or ``depolarising``, its best mixture with uniform noise after
+    flipping each bit with probability ``readout_error``. ``strict`` (ideal only) lets goodness of fit decide; without
+    it the counts may be off by ``max_excess``. ``power`` is the probability with which uniform noise must be caught
+    before anything is accepted. ``draws`` and ``seed`` make the simulated p-values repeatable.
+    """
+
+    max_excess: float = 0.08
+    confidence: float = 0.99
+    min_polarisation: float = 0.5
+    noise: str = IDEAL
+    readout_error: float = 0.0
+    strict: bool = True
+    power: float = 0.9
+    draws: int = 999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise :class:`InputError` for a policy that makes no sense."""
+        open_shares = ("max_excess", "confidence", "min_polarisation", "power")
+        for name in open_shares:
+            if not 0 < getattr(self, name) < 1:
+                raise InputError("must lie between 0 and 1", field=name)
+        if self.noise not in (IDEAL, DEPOLARISING):
+            raise InputError(f"must be {IDEAL} or {DEPOLARISING}", field="noise")
+        if not 0 <= self.readout_error < 0.5 or (self.readout_error and self.noise == IDEAL):
+            raise InputError("must be below 0.5, and 0 without noise", field="readout_error")
+        if self.draws < 99:
+            raise InputError("must be at least 99", field="draws")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A result as the tests see it: where its outcomes stand in the baseline (-1: nowhere), and how often they came."""
+
+    places: np.ndarray
+    numbers: np.ndarray
+
+    @property
+    def shots(self) -> int:
+        return int(self.numbers.sum())
+
+
+class DistributionTest:
+    """One baseline, one number of shots, one policy: the null distributions are worked out once, for any results.
+
+    A baseline of samples is taken for exact, with the shots of both sides in the bounds; it must have seen nearly
+    everything (:func:`judge_distribution` sees to that).
+    """
+
+    def __init__(self, baseline: Baseline, shots: int, policy: Policy | None = None):
+        self.policy = policy or Policy()
+        self.baseline = baseline
+        self.shots = shots
+        self._noisy = self.policy.noise == DEPOLARISING
+        self._ideal = _Source(baseline)
+        self._model = _Source(baseline.with_readout_error(self.policy.readout_error))
+        self._precision = shots if baseline.shots is None else 1 / (1 / shots + 1 / baseline.shots)
+        self._risk = (1 - self.policy.confidence) / (4 if self._noisy or self.policy.strict else 3)
+
+    def judge(self, counts: Any, *, claim: str = "simulator") -> Verdict:
+        """The verdict on ``counts``. Raises :class:`InputError` if they are malformed or have another shot count."""
+        known = Counts.parse(counts, shots=self.shots, width=self.baseline.width)
+        observed = Observed(self.baseline.locate(known), known.numbers)
+        checks = self.checks(observed)
+        checks += [] if _rejects(checks) else self._oddities(observed)
+        return Verdict(
+            method="distribution",
+            checks=(*checks, self._power_check()),
+            shots=self.shots,
+            confidence=self.policy.confidence,
+            support=self.baseline.support,
+            claim=claim,
+            thresholds=self._thresholds(),
+        )
+
+    def checks(self, observed: Observed) -> list[Check]:
+        """The checks that can reject."""
+        polarisation = self.polarisation(observed) if self._noisy else 1.0
+        mixture = min(max(polarisation, 0.0), 1.0)
+        checks = [self._zeros(observed), self._excess(observed, mixture), self._repetition(observed)]
+        if self._noisy:
+            return [*checks, self._polarisation_check(observed, polarisation)]
+        return [*checks, self._fit_check(observed)] if self.policy.strict else checks
+
+    def polarisation(self, observed: Observed) -> float:
+        """How much of the baseline's signal is in the counts: 1 for the baseline, 0 for uniform noise.
+
+        (D Σ f p - 1) / (D Σ p² - 1), linear cross entropy, unbiased at any number of shots. 0 for a baseline without
+        signal.
+        """
+        mean = float(observed.numbers @ self._model.at[observed.places]) / observed.shots
+        return (self.baseline.size * mean - 1) / self._signal if self._signal > 1e-9 else 0.0
+
+    @cached_property
+    def detectable(self) -> float | None:
+        """The smallest share of uniform noise in the result that is caught with the policy's power, to about 3 %.
+
+        ``None`` if even pure noise is not.
+        """
+        if self._caught(1.0) < self.policy.power:
+            return None
+        low, high = 0.0, 1.0
+        while high - low > 1 / 32:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._caught(middle) >= self.policy.power else (middle, high)
+        return high
+
+    # ------------------------------------------------------------------------------------------- checks
+
+    def _zeros(self, observed: Observed) -> Check:
+        """Born's rule: an outcome of probability 0 does not happen, except for as much noise as the policy allows."""
+        seen = int(observed.numbers[self._model.at[observed.places] <= ZERO].sum())
+        allowed = _LEAK + self.baseline.unseen
+        if self._noisy:
+            allowed += 1 - self.policy.min_polarisation
+        elif not self.policy.strict:
+            allowed += self.policy.max_excess
+        chance = float(stats.binom.sf(seen - 1, self.shots, min(allowed, 1.0)))
+        bad = chance <= self._risk
+        reason = f"{seen} of {self.shots} shots gave outcomes that cannot occur"
+        return Check("support", _failed(bad), f"{reason}, too many" if bad else reason, seen / self.shots, allowed)
+
+    def _excess(self, observed: Observed, mixture: float) -> Check:
+        """The distance beyond what shots alone explain; only what is certain of it counts."""
+        found = self.excess(observed, mixture)
+        slack = deviation_bound(self._precision, self._risk)
+        bad = found - slack > self.policy.max_excess
+        relation = "above" if bad else "within"
+        reason = f"the distance beyond shot noise is {found:+.3f} ± {slack:.3f}, {relation} {self.policy.max_excess:g}"
+        return Check("excess", _failed(bad), reason, found, self.policy.max_excess + slack)
+
+    def excess(self, observed: Observed, mixture: float = 1.0) -> float:
+        """TVD to ``mixture`` p + (1 - ``mixture``) uniform, less the mean TVD of an honest sample."""
+        expected = mixture * self._model.at[observed.places] + (1 - mixture) / self.baseline.size
+        floor = noise_floor(self._model.levels.mixed(mixture, self.baseline.size), self._precision)
+        return distance(observed.numbers / observed.shots, expected) - floor
+
+    def _repetition(self, observed: Observed) -> Check:
+        """Fewer shots, each counted several times, leave a common divisor."""
+        divisor = int(np.gcd.reduce(observed.numbers))
+        if divisor == 1:
+            return Check("repetition", Outcome.ACCEPT, "the counts have no common divisor", 1)
+        chance = chance_of_multiples(observed.numbers, divisor)
+        bad = chance <= self._risk
+        reason = f"every count is a multiple of {divisor}; chance of that {chance:.2g}"
+        return Check("repetition", _failed(bad), reason, chance, self._risk)
+
+    def _polarisation_check(self, observed: Observed, found: float) -> Check:
+        if self._signal <= 1e-9:
+            return Check("polarisation", Outcome.INCONCLUSIVE, "the baseline is uniform and has no signal to lose")
+        values = self._model.at[observed.places]
+        mean = float(observed.numbers @ values) / observed.shots
+        spread = math.sqrt(float(observed.numbers @ (values - mean) ** 2) / observed.shots)
+        # Never less than what honest counts scatter: a handful of equal shots shows no spread at all.
+        error = self.baseline.size * max(spread, self._model.spread) / self._signal / math.sqrt(self._precision)
+        slack = float(stats.norm.isf(self._risk)) * error
+        bad = found + slack < self.policy.min_polarisation
+        relation = "below" if bad else "compatible with at least"
+        reason = f"{found:.3f} ± {slack:.3f} of the signal is left, {relation} {self.policy.min_polarisation:g}"
+        return Check("polarisation", _failed(bad), reason, found, self.policy.min_polarisation)
+
+    def _fit_check(self, observed: Observed) -> Check:
+        high, _ = self._fit(observed)
+        bad = high <= self._risk
+        reason = f"such a fit to the baseline or a worse one has probability {high:.2g} ({self._fit_kind})"
+        return Check("fit", _failed(bad), reason, high, self._risk)
+
+    def _oddities(self, observed: Observed) -> list[Check]:
+        """What passes every test and is still strange: flags."""
+        if self.baseline.shots is not None:
+            return []
+        high, low = self._fit(observed)
+        if not self._noisy:
+            odd = low <= self._risk
+            reason = f"the counts fit better than shots allow: probability {low:.2g}"
+        else:
+            clean = not observed.numbers[self._ideal.at[observed.places] <= ZERO].any()
+            odd = clean and high > 1 - self.policy.confidence and self._noise_would_show
+            reason = "the counts fit the noiseless circuit better than any known device would"
+        return [Check("too good", Outcome.FLAG, reason, high if self._noisy else low)] if odd else []
+
+    def _power_check(self) -> Check:
+        caught, needed = self._caught(1.0), self.policy.power
+        share = self.detectable
+        if share is None:
+            reason = (
+                f"uniform noise would be caught with probability {caught:.2f} only: too few shots or a flat baseline"
+            )
+            return Check("power", Outcome.INCONCLUSIVE, reason, caught, needed)
+        reason = f"a share of {share:.2g} or more of uniform noise is caught with probability {needed:g}"
+        return Check("power", None, reason, share)
+
+    # ----------------------------------------------------------------------------------- null distributions
+
+    @cached_property
+    def _signal(self) -> float:
+        return self.baseline.size * self._model.moment - 1
+
+    def _fit(self, observed: Observed) -> tuple[float, float]:
+        """P(a fit as bad or worse) and P(as good or better) under the noiseless baseline."""
+        if self._fit_kind == "chi-square":
+            statistic, freedom = self._pooled_g(observed)
+            return (float(stats.chi2.sf(statistic, freedom)), float(stats.chi2.cdf(statistic, freedom)))
+        statistic = self._g(observed)
+        return empirical_p(statistic, self._null), empirical_p(-statistic, -self._null)
+
+    @cached_property
+    def _fit_kind(self) -> str:
+        """Which null distribution holds: pooled cells and chi-square, or simulation where too much would be pooled."""
+        _, rare = self._cells
+        pooled_well = rare == 0 or rare >= _CELL
+        return "chi-square" if pooled_well and rare <= _RARE_SHARE * self.shots else "simulated"
+
+    @cached_property
+    def _cells(self) -> tuple[np.ndarray, float]:
+        """How often each outcome with a cell of its own is expected, and all others together."""
+        expected = self.shots * self._ideal.at[self._ideal.at > ZERO]
+        own = expected >= _CELL
+        return expected[own], float(expected[~own].sum())
+
+    def _pooled_g(self, observed: Observed) -> tuple[float, int]:
+        """The G statistic with Williams' correction, outcomes expected too rarely in one cell; its freedom."""
+        cells, rare = self._cells
+        cells = np.append(cells, rare) if rare else cells
+        if len(cells) == 1:
+            return 0.0, 1
+        wanted = self.shots * self._ideal.at[observed.places]
+        own = wanted >= _CELL
+        seen = np.append(observed.numbers[own], observed.numbers[~own & (wanted > self.shots * ZERO)].sum())
+        terms = xlogy(seen, seen / np.append(wanted[own], rare or 1.0))
+        correction = 1 + (float((self.shots / cells).sum()) - 1) / (6 * self.shots * (len(cells) - 1))
+        return 2 * max(float(terms.sum()), 0.0) / correction, len(cells) - 1
+
+    def _g(self, observed: Observed) -> float:
+        wanted = self.shots * self._ideal.at[observed.places]
+        possible = wanted > self.shots * ZERO
+        seen = observed.numbers[possible]
+        return 2 * float(seen @ np.log(seen / wanted[possible]))
+
+    @cached_property
+    def _null(self) -> np.ndarray:
+        rng = np.random.default_rng([self.policy.seed, 1])
+        return np.array([self._g(self._sample(rng, self._ideal)) for _ in range(self.policy.draws)])
+
+    @cached_property
+    def _noise_would_show(self) -> bool:
+        """Whether a device with the least thinkable noise would nearly always miss the noiseless baseline."""
+        rng = np.random.default_rng([self.policy.seed, 2])
+        share = 0.0 if self.policy.readout_error else 1 - (1 - _LEAST_LOSS) ** self.baseline.width
+        shown = 0
+        for _ in range(_POWER_DRAWS):
+            drawn = self._sample(rng, self._model, share)
+            impossible = drawn.numbers[self._ideal.at[drawn.places] <= ZERO].any()
+            shown += bool(impossible) or self._fit(drawn)[0] <= 1 - self.policy.confidence
+        return shown >= 0.99 * _POWER_DRAWS
+
+    def _caught(self, share: float) -> float:
+        """How often a result with this share of uniform noise is rejected."""
+        rng = np.random.default_rng([self.policy.seed, 3, round(share * 1024)])
+        drawn = (self._sample(rng, self._model, share) for _ in range(_POWER_DRAWS))
+        return sum(_rejects(self.checks(each)) for each in drawn) / _POWER_DRAWS
+
+    def _sample(self, rng: np.random.Generator, source: _Source, share: float = 0.0) -> Observed:
+        """An honest sample of ``source`` in which ``share`` of the shots are uniform noise."""
+        noise = int(rng.binomial(self.shots, share)) if share else 0
+        places = np.concatenate([source.draw(rng, self.shots - noise), self._uniform_places(rng, noise)])
+        found, numbers = np.unique(places, return_counts=True)
+        lost = int(numbers[0]) if found[0] < 0 else 0
+        if lost:  # outcomes nobody listed: of so many, no two are the same
+            found, numbers = np.append(found[1:], np.full(lost, -1)), np.append(numbers[1:], np.ones(lost, np.int64))
+        return Observed(found, numbers)
+
+    def _uniform_places(self, rng: np.random.Generator, number: int) -> np.ndarray:
+        known = len(self._ideal.at) - 1
+        places = rng.integers(0, known, number)
+        return np.where(rng.random(number) < known / self.baseline.size, places, -1)
+
+    def _thresholds(self) -> dict[str, Any]:
+        return {
+            **asdict(self.policy),
+            "risk_per_check": self._risk,
+            "floor": noise_floor(self._model.levels, self._precision),
+            "baseline_shots": self.baseline.shots,
+            "effective_support": 1 / self._ideal.moment,
+        }
+
+
+class _Source:
+    """Probabilities to look up and to draw from. ``at[-1]`` is 0: an outcome the baseline does not list."""
+
+    def __init__(self, baseline: Baseline):
+        self.at = np.append(baseline.probabilities, 0.0)
+        self.moment = float(self.at @ self.at)
+
+    @cached_property
+    def levels(self) -> Levels:
+        return Levels.of(self.at)
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation of p(x) for honest x."""
+        return math.sqrt(max(float(self.at**2 @ self.at) - self.moment**2, 0.0))
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        return np.cumsum(self.at[:-1])
+
+    def draw(self, rng: np.random.Generator, number: int) -> np.ndarray:
+        """Places of ``number`` independent outcomes, in any order."""
+        if len(self.at) <= number:
+            numbers = rng.multinomial(number, self.at[:-1] / self._sums[-1])
+            return np.repeat(np.arange(len(numbers)), numbers)
+        drawn = np.searchsorted(self._sums, np.sort(rng.random(number)) * self._sums[-1], side="right")
+        return np.minimum(drawn, len(self.at) - 2)
+
+
+def _failed(bad: bool) -> Outcome:
+    return Outcome.REJECT if bad else Outcome.ACCEPT
+
+
+def _rejects(checks: list[Check]) -> bool:
+    return any(check.outcome == Outcome.REJECT for check in checks)
+
+
+def judge_distribution(
+    counts: Mapping[str, int], baseline: Baseline, policy: Policy | None = None, *, claim: str = "simulator"
+) -> Verdict:
+    """Judge ``counts`` against ``baseline``, exact or sampled, in whatever way the baseline allows.
+
+    A sampled baseline makes it a comparison of two samples; if it has missed too much for that, only low-order
+    correlations are compared. Raises :class:`InputError` for malformed counts.
+    """
+    policy = policy or Policy()
+    known = Counts.parse(counts, width=baseline.width)
+    if baseline.shots is None:
+        return DistributionTest(baseline, known.shots, policy).judge(known, claim=claim)
+    if policy.noise == DEPOLARISING and baseline.unseen <= _MOST_UNSEEN:
+        return DistributionTest(baseline.dense(), known.shots, policy).judge(known, claim=claim)
+    return judge_against_samples(known, baseline, policy, claim=claim)
