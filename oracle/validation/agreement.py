@@ -14,7 +14,7 @@ from oracle.jobs.errors import InputError
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import IDEAL, Policy
 from oracle.validation.samples import Comparison, compare, tells_from_uniform
-from oracle.validation.verdict import Check, Outcome, Verdict
+from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 
 SALT_SIZE = 32
 
@@ -63,7 +63,7 @@ MAX_ORACLES = 12
 
 
 def judge_agreement(
-    results: Mapping[str, Any], policy: Policy | None = None, *, seeded: bool = False, claim: str = "simulator"
+    results: Mapping[str, Any], policy: Policy | None = None, *, seeded: bool = False, claim: str = SIMULATOR
 ) -> dict[str, Verdict]:
     """A verdict for each oracle, by name, from the revealed counts of all.
 

@@ -27,7 +27,7 @@ from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import InputError
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import IDEAL, Policy
-from oracle.validation.verdict import Check, Outcome, Verdict
+from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 
 OPENING_TYPE = "qscrow.canaries"
 VERSION = 1
@@ -36,6 +36,8 @@ MAX_CIRCUITS = 10_000
 _COMMITMENT_DOMAIN = b"qscrow.canaries.v1"
 # How often a simulator may miss a certain answer: rounding of double precision.
 _LEAK = 1e-9
+# Angles written as text lose some digits; a state this close to a basis state (squared) is taken for it.
+_APART = 1e-12
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,39 @@ def open_canaries(opening: Any, committed: str) -> tuple[Canary, ...]:
     return canaries
 
 
+def check_answers(circuits: Sequence[Any], canaries: Sequence[Canary]) -> None:
+    """Raise :class:`InputError` unless each canary's circuit really gives the answer it is said to give.
+
+    A requester who commits to wrong answers could have honest results rejected. Traps never entangle their qubits, so
+    this takes a moment at any width; a circuit that does is not accepted as a canary.
+    """
+    for canary in canaries:
+        if canary.position >= len(circuits) or answer_of(circuits[canary.position]) != canary.expected:
+            raise InputError(f"is not the answer of circuit {canary.position}", field="canaries")
+
+
+def answer_of(circuit: Any) -> str:
+    """The one bit string a circuit gives whose qubits stay apart. Raises :class:`InputError` for any other circuit."""
+    states = [np.array([1, 0], dtype=complex) for _ in circuit.qubits]
+    clbits = ["0"] * circuit.num_clbits
+    for instruction in circuit.data:
+        wires = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
+        if instruction.operation.name == "cx":
+            states[wires[0]], states[wires[1]] = _through_cx(states[wires[0]], states[wires[1]])
+        elif instruction.operation.name == "measure":
+            ones = abs(states[wires[0]][1]) ** 2
+            if min(ones, 1 - ones) > _APART:
+                raise InputError("has no certain outcome", field="canaries")
+            clbits[circuit.find_bit(instruction.clbits[0]).index] = str(round(ones))
+        elif len(wires) == 1 and hasattr(instruction.operation, "to_matrix"):
+            states[wires[0]] = instruction.operation.to_matrix() @ states[wires[0]]
+        elif instruction.operation.name != "barrier":
+            raise InputError(f"has {instruction.operation.name}, which no canary has", field="canaries")
+    return "".join(reversed(clbits))
+
+
 def judge_canaries(
-    results: Sequence[Any], canaries: Sequence[Canary], policy: Policy | None = None, *, claim: str = "simulator"
+    results: Sequence[Any], canaries: Sequence[Canary], policy: Policy | None = None, *, claim: str = SIMULATOR
 ) -> Verdict:
     """Judge a job by its canaries. ``results`` are the counts of all its circuits, in order.
 
@@ -290,9 +323,18 @@ def _wanted_states(dressed: Any, answers: list[int], rng: random.Random) -> Iter
     return (goal for goal in goals if goal is not None)
 
 
+def _through_cx(control: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The states after a CX that leaves two qubits apart; :class:`InputError` if it would not."""
+    if abs(control[1]) ** 2 < _APART or abs(target[0] - target[1]) ** 2 / 2 < _APART:
+        return control, target
+    if abs(control[0]) ** 2 < _APART or abs(target[0] + target[1]) ** 2 / 2 < _APART:
+        return _after_cx(control, target)
+    raise InputError("entangles its qubits", field="canaries")
+
+
 def _after_cx(control: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The states after a CX that finds its control 1 or its target minus."""
-    if abs(control[0]) < 1e-9:
+    if abs(control[0]) ** 2 < _APART:
         return control, target[::-1]
     return control * np.array([1, -1]), target
 

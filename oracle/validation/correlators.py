@@ -109,7 +109,10 @@ def _projection(counts: Counts, kept: np.ndarray) -> tuple[float, float]:
 
 
 def _chances(one: np.ndarray, other: np.ndarray, shots: int, known: int) -> np.ndarray:
-    """Two-sided p-values of equal means, conditional on the pooled number of the rarer sign."""
+    """Two-sided p-values of equal means, conditional on the pooled number of the rarer sign.
+
+    The conditional test of Przyborowski and Wilenski (Biometrika 31, 1940), with its normal limit for many events.
+    """
     events, others = np.rint(shots * (1 - one) / 2), np.rint(known * (1 - other) / 2)
     flip = events + others > (shots + known) / 2
     events = np.where(flip, shots - events, events)

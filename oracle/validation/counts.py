@@ -67,7 +67,7 @@ class Counts:
     def repeat_chance(self) -> float:
         """At most how likely it is that another honest run of the same circuit gives exactly these counts.
 
-        Of all multinomials, the one with the observed frequencies makes them likeliest.
+        The multinomial probability at the observed frequencies, which of all make the counts likeliest.
         """
         numbers, shots = self.numbers.astype(float), self.shots
         log = math.lgamma(shots + 1) - sum(map(math.lgamma, numbers + 1)) + float(numbers @ np.log(numbers / shots))

@@ -24,7 +24,7 @@ from oracle.validation.statistics import (
     empirical_p,
     noise_floor,
 )
-from oracle.validation.verdict import Check, Outcome, Verdict
+from oracle.validation.verdict import HARDWARE, SIMULATOR, Check, Outcome, Verdict
 
 IDEAL, DEPOLARISING = "ideal", "depolarising"
 # A simulation in double precision leaves about this much probability where there should be none.
@@ -33,6 +33,8 @@ _LEAK = 1e-9
 _CELL = 20
 _RARE_SHARE = 0.05
 _POWER_DRAWS = 100
+# More would take too many simulated results to be sure of.
+MOST_CONFIDENCE = 0.999
 # A baseline with more missing than this cannot stand in for exact probabilities.
 _MOST_UNSEEN = 0.02
 # What an honest device is thought to lose per measured bit at the very least, where its calibration is not known.
@@ -63,16 +65,34 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Raise :class:`InputError` for a policy that makes no sense."""
-        open_shares = ("max_excess", "confidence", "min_polarisation", "power")
-        for name in open_shares:
+        for name in ("confidence", "min_polarisation", "power"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError("must lie between 0 and 1", field=name)
+        if not 0 < self.max_excess <= 1:
+            raise InputError("must be more than 0 and at most 1", field="max_excess")
         if self.noise not in (IDEAL, DEPOLARISING):
             raise InputError(f"must be {IDEAL} or {DEPOLARISING}", field="noise")
         if not 0 <= self.readout_error < 0.5 or (self.readout_error and self.noise == IDEAL):
             raise InputError("must be below 0.5, and 0 without noise", field="readout_error")
+        if self.confidence > MOST_CONFIDENCE:
+            raise InputError(f"can be at most {MOST_CONFIDENCE}", field="confidence", remedy="ask for less certainty")
         if self.draws < 99:
             raise InputError("must be at least 99", field="draws")
+
+    @classmethod
+    def of_spec(cls, validation: Mapping[str, Any], *, claim: str = SIMULATOR, readout_error: float = 0.0) -> Policy:
+        """The policy of a spec's validation section.
+
+        ``threshold`` ``auto`` means goodness of fit decides, a number that so much distance beyond shot noise is
+        fine; ``confidence`` and ``min_polarisation`` overrule the defaults. A result claimed from hardware is held
+        against the noisy baseline; ``readout_error`` is the device's published rate, with 0 for other results.
+        """
+        given = {name: validation[name] for name in ("confidence", "min_polarisation") if name in validation}
+        if validation["threshold"] != "auto":
+            given |= {"max_excess": validation["threshold"], "strict": False}
+        if claim == HARDWARE:
+            given |= {"noise": DEPOLARISING, "readout_error": readout_error}
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -104,12 +124,12 @@ class DistributionTest:
         self._precision = shots if baseline.shots is None else 1 / (1 / shots + 1 / baseline.shots)
         self._risk = (1 - self.policy.confidence) / (4 if self._noisy or self.policy.strict else 3)
 
-    def judge(self, counts: Any, *, claim: str = "simulator") -> Verdict:
+    def judge(self, counts: Any, *, claim: str = SIMULATOR) -> Verdict:
         """The verdict on ``counts``. Raises :class:`InputError` if they are malformed or have another shot count."""
         known = Counts.parse(counts, shots=self.shots, width=self.baseline.width)
         observed = Observed(self.baseline.locate(known), known.numbers)
         checks = self.checks(observed)
-        checks += [] if _rejects(checks) else self._oddities(observed)
+        checks += [] if _rejects(checks) else self._oddities(observed, claim)
         return Verdict(
             method="distribution",
             checks=(*checks, self._power_check()),
@@ -132,8 +152,8 @@ class DistributionTest:
     def polarisation(self, observed: Observed) -> float:
         """How much of the baseline's signal is in the counts: 1 for the baseline, 0 for uniform noise.
 
-        (D Σ f p - 1) / (D Σ p² - 1), linear cross entropy, unbiased at any number of shots. 0 for a baseline without
-        signal.
+        (D Σ f p - 1) / (D Σ p² - 1), linear cross entropy (Arute et al., Nature 574, 2019) divided by its value for
+        the baseline itself, unbiased at any number of shots. 0 for a baseline without signal.
         """
         mean = float(observed.numbers @ self._model.at[observed.places]) / observed.shots
         return (self.baseline.size * mean - 1) / self._signal if self._signal > 1e-9 else 0.0
@@ -144,7 +164,7 @@ class DistributionTest:
 
         ``None`` if even pure noise is not.
         """
-        if self._caught(1.0) < self.policy.power:
+        if self._noise_caught < self.policy.power:
             return None
         low, high = 0.0, 1.0
         while high - low > 1 / 32:
@@ -177,7 +197,11 @@ class DistributionTest:
         return Check("excess", _failed(bad), reason, found, self.policy.max_excess + slack)
 
     def excess(self, observed: Observed, mixture: float = 1.0) -> float:
-        """TVD to ``mixture`` p + (1 - ``mixture``) uniform, less the mean TVD of an honest sample."""
+        """TVD to ``mixture`` p + (1 - ``mixture``) uniform, less the mean TVD of an honest sample.
+
+        The debiased distance: it is on average at most the true one, whatever the counts come from (the proof is in
+        docs/validation.md), so that less :func:`deviation_bound` it is a lower confidence bound.
+        """
         expected = mixture * self._model.at[observed.places] + (1 - mixture) / self.baseline.size
         floor = noise_floor(self._model.levels.mixed(mixture, self.baseline.size), self._precision)
         return distance(observed.numbers / observed.shots, expected) - floor
@@ -212,9 +236,9 @@ class DistributionTest:
         reason = f"such a fit to the baseline or a worse one has probability {high:.2g} ({self._fit_kind})"
         return Check("fit", _failed(bad), reason, high, self._risk)
 
-    def _oddities(self, observed: Observed) -> list[Check]:
+    def _oddities(self, observed: Observed, claim: str) -> list[Check]:
         """What passes every test and is still strange: flags."""
-        if self.baseline.shots is not None:
+        if self.baseline.shots is not None or (self._noisy and claim != HARDWARE):
             return []
         high, low = self._fit(observed)
         if not self._noisy:
@@ -227,7 +251,7 @@ class DistributionTest:
         return [Check("too good", Outcome.FLAG, reason, high if self._noisy else low)] if odd else []
 
     def _power_check(self) -> Check:
-        caught, needed = self._caught(1.0), self.policy.power
+        caught, needed = self._noise_caught, self.policy.power
         share = self.detectable
         if share is None:
             reason = (
@@ -266,7 +290,10 @@ class DistributionTest:
         return expected[own], float(expected[~own].sum())
 
     def _pooled_g(self, observed: Observed) -> tuple[float, int]:
-        """The G statistic with Williams' correction, outcomes expected too rarely in one cell; its freedom."""
+        """2 Σ O ln(O/E) and its degrees of freedom; outcomes expected too rarely share one cell.
+
+        The likelihood ratio (Wilks, 1938) divided by Williams' correction (Biometrika 63, 1976).
+        """
         cells, rare = self._cells
         cells = np.append(cells, rare) if rare else cells
         if len(cells) == 1:
@@ -279,6 +306,7 @@ class DistributionTest:
         return 2 * max(float(terms.sum()), 0.0) / correction, len(cells) - 1
 
     def _g(self, observed: Observed) -> float:
+        """2 Σ O ln(O/E), for the simulated null distribution (a parametric bootstrap: Efron and Tibshirani, 1993)."""
         wanted = self.shots * self._ideal.at[observed.places]
         possible = wanted > self.shots * ZERO
         seen = observed.numbers[possible]
@@ -287,7 +315,8 @@ class DistributionTest:
     @cached_property
     def _null(self) -> np.ndarray:
         rng = np.random.default_rng([self.policy.seed, 1])
-        return np.array([self._g(self._sample(rng, self._ideal)) for _ in range(self.policy.draws)])
+        draws = max(self.policy.draws, math.ceil(2 / self._risk))  # with fewer, no p-value is as small as the risk
+        return np.array([self._g(self._sample(rng, self._ideal)) for _ in range(draws)])
 
     @cached_property
     def _noise_would_show(self) -> bool:
@@ -300,6 +329,10 @@ class DistributionTest:
             impossible = drawn.numbers[self._ideal.at[drawn.places] <= ZERO].any()
             shown += bool(impossible) or self._fit(drawn)[0] <= 1 - self.policy.confidence
         return shown >= 0.99 * _POWER_DRAWS
+
+    @cached_property
+    def _noise_caught(self) -> float:
+        return self._caught(1.0)
 
     def _caught(self, share: float) -> float:
         """How often a result with this share of uniform noise is rejected."""
@@ -370,7 +403,7 @@ def _rejects(checks: list[Check]) -> bool:
 
 
 def judge_distribution(
-    counts: Mapping[str, int], baseline: Baseline, policy: Policy | None = None, *, claim: str = "simulator"
+    counts: Mapping[str, int], baseline: Baseline, policy: Policy | None = None, *, claim: str = SIMULATOR
 ) -> Verdict:
     """Judge ``counts`` against ``baseline``, exact or sampled, in whatever way the baseline allows.
 

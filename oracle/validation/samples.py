@@ -43,6 +43,7 @@ class Comparison:
 def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: int = 0) -> Comparison:
     """Compare two samples by permutation: the pooled shots are dealt anew to both sides, which is exact for equals.
 
+    Fisher's permutation test (The Design of Experiments, 1935); ``slack`` is McDiarmid's for two samples.
     The statistic of the p-value is G for homogeneity; the mean distance of the deals is the floor.
     """
     numbers = _aligned(one, other)

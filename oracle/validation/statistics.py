@@ -1,9 +1,4 @@
-"""The formulas validation rests on. f are observed frequencies, p probabilities, N shots, D the number of bit strings.
-
-Sources: the shot-noise floor and XEB are derived in docs/validation.md; de Moivre's mean absolute deviation of a
-binomial (Diaconis and Zabell, Statistical Science 6, 1991); McDiarmid's inequality (1989); Williams' correction of
-the G-test (Biometrika 63, 1976); Wilson's interval (JASA 22, 1927).
-"""
+"""The formulas validation rests on. f are frequencies, p probabilities, N shots, D the number of bit strings."""
 
 from __future__ import annotations
 
@@ -42,7 +37,8 @@ class Levels:
 def noise_floor(levels: Levels, shots: float) -> float:
     """E[TVD(f, p)] of an honest sample: half the sum of the mean absolute deviations of the frequencies.
 
-    Exact for whole ``shots``. It bounds the bias from above whatever the counts really come from (docs/validation.md).
+    Each is de Moivre's 2 k (1 - p) P(X = k) / N with k = ⌊Np⌋ + 1 (Diaconis and Zabell, Statistical Science 6, 1991).
+    Exact for whole ``shots``; it bounds the bias from above whatever the counts really come from (docs/validation.md).
     """
     first = np.floor(shots * levels.values) + 1
     deviation = 2 * first * (1 - levels.values) * _binomial_pmf(first, shots, levels.values)
@@ -58,19 +54,26 @@ def _binomial_pmf(k: np.ndarray, n: float, p: np.ndarray) -> np.ndarray:
 
 
 def deviation_bound(shots: float, risk: float) -> float:
-    """t with P(TVD ≥ E[TVD] + t) ≤ ``risk``, McDiarmid: one shot moves the distance by at most 1/N."""
+    """t with P(TVD ≥ E[TVD] + t) ≤ ``risk``: √(ln(1/risk) / 2N).
+
+    McDiarmid's inequality (Surveys in Combinatorics, 1989): one shot moves the distance by at most 1/N.
+    """
     return math.sqrt(math.log(1 / risk) / (2 * shots))
 
 
 def distance(frequencies: np.ndarray, probabilities: np.ndarray) -> float:
-    """TVD(f, p) from the observed outcomes alone: the sum of all f - p that are positive."""
+    """TVD(f, p) = ½ Σ |f - p|, from the observed outcomes alone: the sum of all f - p that are positive.
+
+    The two agree because f and p both add up to 1 (Levin and Peres, Markov Chains and Mixing Times, §4.1).
+    """
     return float(np.maximum(frequencies - probabilities, 0).sum())
 
 
 def chance_of_multiples(numbers: np.ndarray, divisor: int) -> float:
     """About how likely counts of this size are all multiples of ``divisor`` by chance.
 
-    They are taken as Poisson with the observed means; the largest is left out, for the others fix it.
+    They are taken as Poisson with the observed means; the largest is left out, for the others fix it. The formula is
+    Qscrow's own; it is calibrated in the tests.
     """
     log = 0.0
     for mean, times in zip(*np.unique(np.sort(numbers)[:-1], return_counts=True), strict=True):
@@ -81,7 +84,7 @@ def chance_of_multiples(numbers: np.ndarray, divisor: int) -> float:
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval for a rate."""
+    """The interval for a rate of Wilson (Journal of the American Statistical Association 22, 1927)."""
     z = float(stats.norm.ppf((1 + confidence) / 2))
     rate, spread = successes / trials, z * z / trials
     middle = (rate + spread / 2) / (1 + spread)
@@ -90,5 +93,8 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 
 def empirical_p(statistic: float, null: np.ndarray) -> float:
-    """P(null ≥ statistic) from simulated values, counting the observed one among them; never 0."""
+    """P(null ≥ statistic) from simulated values, counting the observed one among them, so never 0.
+
+    (1 + b) / (1 + m), Phipson and Smyth (Statistical Applications in Genetics and Molecular Biology 9, 2010).
+    """
     return (1 + int(np.count_nonzero(null >= statistic))) / (1 + len(null))

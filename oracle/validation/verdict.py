@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import InputError
 
 DOCUMENT_TYPE = "qscrow.validation"
 VERSION = 1
+SIMULATOR, HARDWARE = "simulator", "hardware-claimed"
 
 
 class Outcome(StrEnum):
@@ -27,7 +29,7 @@ _GRAVITY = (Outcome.ACCEPT, Outcome.FLAG, Outcome.INCONCLUSIVE, Outcome.REJECT)
 
 # Per method: what an acceptance shows, and what it leaves open. Nothing may be claimed beyond these lines.
 MEANING: dict[str, tuple[str, str]] = {
-    "none": ("nothing was asked to be shown", "no property of the result was tested"),
+    "none": ("the result is well formed", "no property of its figures was tested"),
     "distribution": (
         "the counts are consistent with the baseline",
         "this does not prove who or what produced them: samples from any simulation of the circuit pass as well",
@@ -95,6 +97,7 @@ class Verdict:
     ``confidence`` is the probability that an honest result passes all of them; ``support`` the number of outcomes
     the baseline allows (``None`` without one); ``thresholds`` whatever a repeat needs. ``claim`` is
     ``hardware-claimed`` for a result said to come from hardware, which no test on counts can prove, else ``simulator``.
+    ``subject`` says which result this is about (job reference, digests): without it a report fits any result.
     """
 
     method: str
@@ -102,8 +105,9 @@ class Verdict:
     shots: int
     confidence: float | None = None
     support: int | None = None
-    claim: str = "simulator"
+    claim: str = SIMULATOR
     thresholds: Mapping[str, Any] = field(default_factory=dict)
+    subject: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
@@ -138,6 +142,7 @@ class Verdict:
             "verdict": str(self.outcome),
             "method": self.method,
             "claim": self.claim,
+            "subject": dict(self.subject),
             "confidence": self.confidence,
             "shots": self.shots,
             "support": self.support,
@@ -147,6 +152,10 @@ class Verdict:
             "checks": [check.as_dict() for check in self.checks],
             "statement": self.statement,
         }
+
+    def as_bytes(self) -> bytes:
+        """The report as canonical JSON: the bytes to pin, whose digest the attestation carries."""
+        return canonical_bytes(self.as_document())
 
     def as_text(self) -> str:
         """The report for a person: a head line, one line per check, the statement."""
@@ -173,6 +182,7 @@ def parse_verdict(document: Any) -> Verdict:
             support=document["support"],
             claim=document["claim"],
             thresholds=document["thresholds"],
+            subject=document["subject"],
         )
         written = verdict.as_document()
     except (KeyError, TypeError, ValueError, AttributeError) as err:

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from oracle.jobs.errors import InputError
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import Policy
-from oracle.validation.verdict import Check, Outcome, Verdict
+from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 
 
 def judge_xeb(
@@ -22,9 +22,11 @@ def judge_xeb(
     second_moment: float,
     policy: Policy | None = None,
     *,
-    claim: str = "simulator",
+    claim: str = SIMULATOR,
 ) -> Verdict:
     """Judge by the linear cross entropy (D Σ f p - 1) / (D Σ p² - 1), 1 for the circuit's own outcomes, 0 for noise.
+
+    Arute et al. (Nature 574, 2019), normalised by the circuit's own value.
 
     ``probabilities`` are the circuit's for every observed outcome, ``second_moment`` is Σ p² over all of them. Raises
     :class:`InputError` for malformed counts or missing probabilities.
