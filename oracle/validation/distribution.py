@@ -37,6 +37,8 @@ _POWER_DRAWS = 100
 MOST_CONFIDENCE = 0.999
 # A baseline with more missing than this cannot stand in for exact probabilities.
 _MOST_UNSEEN = 0.02
+# Bits in a window, and from one window to the next.
+_WINDOW, _STEP = 6, 2
 # Readout errors drift between calibrations: such multiples of the published one are thought possible.
 _READOUT_FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0)
 # What an honest device is thought to lose per measured bit at the very least, where its calibration is not known.
@@ -108,6 +110,12 @@ class Observed:
     def shots(self) -> int:
         return int(self.numbers.sum())
 
+    def window(self, shift: int) -> Observed:
+        """What was seen of the bits from ``shift`` on, as many as a window has."""
+        places = (self.places >> shift) % 2**_WINDOW
+        numbers = np.bincount(places, self.numbers, 2**_WINDOW).astype(np.int64)
+        return Observed(np.flatnonzero(numbers), numbers[numbers > 0])
+
 
 class DistributionTest:
     """One baseline, one number of shots, one policy: the null distributions are worked out once, for any results.
@@ -121,10 +129,12 @@ class DistributionTest:
         self.baseline = baseline
         self.shots = shots
         self._noisy = self.policy.noise == DEPOLARISING
-        self._ideal = _Source(baseline)
-        self._model = _Source(baseline.with_readout_error(self.policy.readout_error))
+        self._ideal = _Source(baseline.probabilities, baseline.size)
+        self._model = self._read_out(self.policy.readout_error)
         self._precision = shots if baseline.shots is None else 1 / (1 / shots + 1 / baseline.shots)
-        self._risk = (1 - self.policy.confidence) / (4 if self._noisy or self.policy.strict else 3)
+        self._by_fit = self.policy.strict and not self._noisy
+        windows = bool(self._shifts) and not self._by_fit
+        self._risk = (1 - self.policy.confidence) / (3 + (self._noisy or self._by_fit) + windows)
 
     def judge(self, counts: Any, *, claim: str = SIMULATOR) -> Verdict:
         """The verdict on ``counts``. Raises :class:`InputError` if they are malformed or have another shot count."""
@@ -145,20 +155,11 @@ class DistributionTest:
     def checks(self, observed: Observed) -> list[Check]:
         """The checks that can reject."""
         checks = [self._zeros(observed), self._excess(observed), self._repetition(observed)]
-        if self._noisy:
-            return [*checks, self._polarisation_check(observed)]
-        return [*checks, self._fit_check(observed)] if self.policy.strict else checks
-
-    def polarisation(self, observed: Observed, model: _Source | None = None) -> float:
-        """How much of the baseline's signal is in the counts: 1 for the baseline, 0 for uniform noise.
-
-        (D Σ f p - 1) / (D Σ p² - 1), linear cross entropy (Arute et al., Nature 574, 2019) divided by its value for
-        the baseline itself, unbiased at any number of shots. 0 for a baseline without signal.
-        """
-        model = model or self._model
-        signal = self.baseline.size * model.moment - 1
-        mean = float(observed.numbers @ model.at[observed.places]) / observed.shots
-        return (self.baseline.size * mean - 1) / signal if signal > 1e-9 else 0.0
+        if self._by_fit:
+            return [*checks, self._fit_check(observed)]
+        if self._shifts:
+            checks.append(self._windows_check(observed))
+        return [*checks, self._polarisation_check(observed)] if self._noisy else checks
 
     @cached_property
     def detectable(self) -> float | None:
@@ -206,15 +207,40 @@ class DistributionTest:
         least over the readout errors a device may have that publishes ``readout_error``, each with its polarisation:
         being better than its calibration is no offence.
         """
-        if not self._noisy:
-            return self._excess_over(observed, self._model, 1.0)
-        mixtures = ((model, min(max(self.polarisation(observed, model), 0.0), 1.0)) for model in self._models)
-        return min(self._excess_over(observed, model, mixture) for model, mixture in mixtures)
+        return min(self._excess_over(observed, model) for model in self._models)
 
-    def _excess_over(self, observed: Observed, model: _Source, mixture: float) -> float:
-        expected = mixture * model.at[observed.places] + (1 - mixture) / self.baseline.size
-        floor = noise_floor(model.levels.mixed(mixture, self.baseline.size), self._precision)
+    def _excess_over(self, observed: Observed, model: _Source) -> float:
+        mixture = min(max(model.polarisation(observed), 0.0), 1.0) if self._noisy else 1.0
+        expected = mixture * model.at[observed.places] + (1 - mixture) / model.size
+        floor = noise_floor(model.levels.mixed(mixture, model.size), self._precision)
         return distance(observed.numbers / observed.shots, expected) - floor
+
+    def _windows_check(self, observed: Observed) -> Check:
+        """The same on a few neighbouring bits at a time, where the shots are not spread thin.
+
+        Forgetting bits never makes two distributions differ more (the data processing inequality), so that what is
+        within the threshold as a whole is so in every window.
+        """
+        found = max(
+            min(self._excess_over(seen, model.window(shift)) for model in self._models)
+            for shift, seen in ((shift, observed.window(shift)) for shift in self._shifts)
+        )
+        slack = deviation_bound(self._precision, self._risk / len(self._shifts))
+        bad = found - slack > self.policy.max_excess
+        relation = "above" if bad else "within"
+        reason = f"on {_WINDOW} neighbouring bits it is {found:+.3f} ± {slack:.3f} at most, {relation} the same"
+        return Check("windows", _failed(bad), reason, found, self.policy.max_excess + slack)
+
+    @cached_property
+    def _shifts(self) -> list[int]:
+        """Where the windows begin, in bits from the right; none if the whole is hardly wider or not all known."""
+        last = self.baseline.width - _WINDOW
+        if last <= 0 or self.baseline.outcomes is not None:
+            return []
+        return sorted({*range(0, last, _STEP), last})
+
+    def _read_out(self, rate: float) -> _Source:
+        return _Source(self.baseline.with_readout_error(rate).probabilities, self.baseline.size)
 
     @cached_property
     def _models(self) -> list[_Source]:
@@ -222,7 +248,7 @@ class DistributionTest:
         if not rate:
             return [self._model]
         rates = (factor * rate for factor in _READOUT_FACTORS if factor != 1 and factor * rate < 0.5)
-        return [self._model, *(_Source(self.baseline.with_readout_error(each)) for each in rates)]
+        return [self._model, *(self._read_out(each) for each in rates)]
 
     def _repetition(self, observed: Observed) -> Check:
         """Fewer shots, each counted several times, leave a common divisor."""
@@ -235,14 +261,14 @@ class DistributionTest:
         return Check("repetition", _failed(bad), reason, chance, self._risk)
 
     def _polarisation_check(self, observed: Observed) -> Check:
-        found = self.polarisation(observed)
-        if self._signal <= 1e-9:
+        found = self._model.polarisation(observed)
+        if self._model.signal <= 1e-9:
             return Check("polarisation", Outcome.INCONCLUSIVE, "the baseline is uniform and has no signal to lose")
         values = self._model.at[observed.places]
         mean = float(observed.numbers @ values) / observed.shots
         spread = math.sqrt(float(observed.numbers @ (values - mean) ** 2) / observed.shots)
         # Never less than what honest counts scatter: a handful of equal shots shows no spread at all.
-        error = self.baseline.size * max(spread, self._model.spread) / self._signal / math.sqrt(self._precision)
+        error = self.baseline.size * max(spread, self._model.spread) / self._model.signal / math.sqrt(self._precision)
         slack = float(stats.norm.isf(self._risk)) * error
         bad = found + slack < self.policy.min_polarisation
         relation = "below" if bad else "compatible with at least"
@@ -281,10 +307,6 @@ class DistributionTest:
         return Check("power", None, reason, share)
 
     # ----------------------------------------------------------------------------------- null distributions
-
-    @cached_property
-    def _signal(self) -> float:
-        return self.baseline.size * self._model.moment - 1
 
     def _fit(self, observed: Observed) -> float:
         """P(a fit as bad or worse) under the noiseless baseline."""
@@ -413,11 +435,37 @@ class DistributionTest:
 
 
 class _Source:
-    """Probabilities to look up and to draw from. ``at[-1]`` is 0: an outcome the baseline does not list."""
+    """Probabilities to look up and to draw from, of ``size`` bit strings.
 
-    def __init__(self, baseline: Baseline):
-        self.at = np.append(baseline.probabilities, 0.0)
+    ``at[-1]`` is 0: an outcome the baseline does not list.
+    """
+
+    def __init__(self, probabilities: np.ndarray, size: float):
+        self.at = np.append(probabilities, 0.0)
+        self.size = size
         self.moment = float(self.at @ self.at)
+        self._parts: dict[int, _Source] = {}
+
+    @property
+    def signal(self) -> float:
+        """D Σ p² - 1: 0 for the uniform distribution."""
+        return self.size * self.moment - 1
+
+    def polarisation(self, observed: Observed) -> float:
+        """How much of the signal is in the counts: 1 for samples of this source, 0 for uniform noise.
+
+        (D Σ f p - 1) / (D Σ p² - 1), linear cross entropy (Arute et al., Nature 574, 2019) divided by its value for
+        the source itself, unbiased at any number of shots. 0 for a source without signal.
+        """
+        mean = float(observed.numbers @ self.at[observed.places]) / observed.shots
+        return (self.size * mean - 1) / self.signal if self.signal > 1e-9 else 0.0
+
+    def window(self, shift: int) -> _Source:
+        """The distribution of the bits from ``shift`` on, as many as a window has."""
+        if shift not in self._parts:
+            values = self.at[:-1].reshape(-1, 2**_WINDOW, 2**shift).sum(axis=(0, 2))
+            self._parts[shift] = _Source(values, 2.0**_WINDOW)
+        return self._parts[shift]
 
     @cached_property
     def levels(self) -> Levels:
