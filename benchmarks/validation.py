@@ -33,7 +33,7 @@ from oracle.validation.verdict import HARDWARE, SIMULATOR
 
 FAMILIES = ("ghz", "brickwork", "ansatz")
 SHOTS = (1024, 4000, 16_000)
-TRIALS = {3: 100, 5: 100, 10: 60, 20: 20}
+TRIALS = {3: 100, 5: 100, 10: 60, 20: 16}
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 # A device: depolarising errors per gate and a readout that loses ones more often than zeros.
 ONE_QUBIT_ERROR, TWO_QUBIT_ERROR, READ_0, READ_1 = 4e-4, 1e-2, 0.02, 0.026
@@ -327,7 +327,7 @@ def agreeing(width: int) -> list[dict[str, Any]]:
             honest = kinds["honest noisy" if tier == "hardware" else "honest ideal"]
             for name, give in kinds.items():
                 tally: Tally = {}
-                for _ in range(10):
+                for _ in range(5 if width == 10 else 10):
                     results = {"first": honest(), "second": honest(), "third": give()}
                     add(tally, str(judge_agreement(results, policy, claim=claim)["third"].outcome))
                 cell = {"qubits": width, "shots": shots, "family": family, "source": name, "tier": tier}
