@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oracle.circuits.run import RunResult
 
 _SEED_DOMAIN = b"qscrow.seed.v1"
+_LONGEST = 200
 # stim promises the same samples neither between its versions nor between machines with other vector units.
 _UNPORTABLE_ENGINES = frozenset({"stim"})
 # Python does not touch the random numbers of a simulator.
@@ -81,8 +82,12 @@ class RunFacts:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise InputError(f"lacks what a replay needs ({err})", field="result") from None
-        if not isinstance(facts.seed, int) or isinstance(facts.seed, bool):
-            raise InputError("is not a whole number", field="result.seed")
+        for name, value in (("seed", facts.seed), ("shots", document["shots"]), ("threads", facts.threads)):
+            if (value is not None or name != "threads") and type(value) is not int:
+                raise InputError("is not a whole number", field=f"result.{name}")
+        texts = (facts.method, facts.engine, facts.transpiled_digest, *facts.versions, *facts.versions.values())
+        if not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
+            raise InputError("has a method, engine, version or digest that is no short text", field="result")
         return facts
 
     def differences(self, other: RunFacts) -> list[str]:
