@@ -34,7 +34,8 @@ class Counts:
         :class:`InputError`.
         """
         if isinstance(counts, Counts):
-            counts = counts.as_dict()
+            counts._check(shots, width, field)
+            return counts
         if not isinstance(counts, Mapping) or not 0 < len(counts) <= MAX_OUTCOMES:
             raise InputError(f"is not a mapping of 1 to {MAX_OUTCOMES} outcomes", field=field)
         merged: dict[str, int] = {}
@@ -74,7 +75,7 @@ class Counts:
         return math.exp(min(log, 0.0))
 
     def _check(self, shots: int | None, width: int | None, field: str) -> None:
-        if any(len(outcome) != self.width for outcome in self.outcomes):
+        if set(map(len, self.outcomes)) != {self.width}:
             raise InputError("has outcomes of different widths", field=field)
         if not 0 < self.width <= MAX_WIDTH or (width is not None and self.width != width):
             raise InputError(f"has outcomes of {self.width} bits, not of {width or MAX_WIDTH}", field=field)

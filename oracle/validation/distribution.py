@@ -33,6 +33,8 @@ _LEAK = 1e-9
 _CELL = 20
 _RARE_SHARE = 0.05
 _POWER_DRAWS = 60
+# Where only a flag hangs on it.
+_FEWEST_DRAWS = 199
 # More would take too many simulated results to be sure of.
 MOST_CONFIDENCE = 0.999
 # A baseline with more missing than this cannot stand in for exact probabilities.
@@ -409,7 +411,8 @@ class DistributionTest:
     @property
     def _draws(self) -> int:
         """How many results to simulate: with fewer, no p-value is as small as the risk."""
-        return max(self.policy.draws, math.ceil(2 / self._risk))
+        risk = 1 - self.policy.confidence if self._noisy else self._risk
+        return max(_FEWEST_DRAWS if self._noisy else self.policy.draws, math.ceil(2 / risk))
 
     def _g(self, observed: Observed) -> float:
         """2 Σ O ln(O/E), for the simulated null distribution (a parametric bootstrap: Efron and Tibshirani, 1993)."""
@@ -513,16 +516,17 @@ class _Source:
         return math.sqrt(max(float(self.at**2 @ self.at) - self.moment**2, 0.0))
 
     @cached_property
-    def _sums(self) -> np.ndarray:
-        return np.cumsum(self.at[:-1])
+    def _table(self) -> Any:
+        from scipy.stats.sampling import DiscreteGuideTable
+
+        return DiscreteGuideTable(self.at[:-1])
 
     def draw(self, rng: np.random.Generator, number: int) -> np.ndarray:
         """Places of ``number`` independent outcomes, in any order."""
         if len(self.at) <= number:
-            numbers = rng.multinomial(number, self.at[:-1] / self._sums[-1])
+            numbers = rng.multinomial(number, self.at[:-1] / self.at.sum())
             return np.repeat(np.arange(len(numbers)), numbers)
-        drawn = np.searchsorted(self._sums, np.sort(rng.random(number)) * self._sums[-1], side="right")
-        return np.minimum(drawn, len(self.at) - 2)
+        return self._table.rvs(number, random_state=rng)
 
 
 def _failed(bad: bool) -> Outcome:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Work per comparison: outcomes × permutations.
 _MOST_WORK = 20_000_000
+_BATCH = 200_000
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,19 @@ def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: 
     draws = max(min(draws, _MOST_WORK // len(pooled)), math.ceil(2 / risk))
     rng = np.random.default_rng([seed, 4])
     floor, null = 0.0, np.empty(draws)
-    for place in range(draws):
-        hand = rng.multivariate_hypergeometric(pooled, shots[0], method="marginals")
-        floor += _tvd(hand, pooled - hand, shots) / draws
-        null[place] = _homogeneity(hand, pooled - hand)
+    batch = max(_BATCH // len(pooled), 1)
+    for start in range(0, draws, batch):
+        size = min(batch, draws - start)
+        hands = rng.multivariate_hypergeometric(pooled, shots[0], size, method="marginals")
+        floor += float(_tvd(hands, pooled - hands, shots).sum()) / draws
+        null[start : start + size] = _homogeneity(hands, pooled - hands)
     return Comparison(
-        distance=_tvd(numbers[0], numbers[1], shots),
+        distance=float(_tvd(numbers[0], numbers[1], shots)),
         floor=floor,
         slack=math.sqrt(math.log(1 / risk) / 2 * (1 / shots[0] + 1 / shots[1])),
-        p_value=empirical_p(_homogeneity(numbers[0], numbers[1]) - 1e-9, null),  # ties are as bad, rounding aside
+        p_value=empirical_p(
+            float(_homogeneity(numbers[0], numbers[1])) - 1e-9, null
+        ),  # ties are as bad, rounding aside
     )
 
 
@@ -118,10 +123,10 @@ def _aligned(one: Counts, other: Counts) -> np.ndarray:
     return numbers
 
 
-def _tvd(one: np.ndarray, other: np.ndarray, shots: tuple[int, int]) -> float:
-    return float(np.abs(one / shots[0] - other / shots[1]).sum()) / 2
+def _tvd(one: np.ndarray, other: np.ndarray, shots: tuple[int, int]) -> np.ndarray:
+    return np.abs(one / shots[0] - other / shots[1]).sum(axis=-1) / 2
 
 
-def _homogeneity(one: np.ndarray, other: np.ndarray) -> float:
+def _homogeneity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """G for equal distributions, up to a constant that the pooled counts fix."""
-    return 2 * float(xlogy(one, one).sum() + xlogy(other, other).sum())
+    return 2 * (xlogy(one, one).sum(axis=-1) + xlogy(other, other).sum(axis=-1))
