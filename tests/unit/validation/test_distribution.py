@@ -120,6 +120,34 @@ def test_judge__ideal_samples_claimed_as_hardware__are_flagged_where_a_device_wo
     assert rates(test, p, draw, rng, 20)[FLAG] == 0  # nobody claimed hardware
 
 
+def wide_output(local):
+    """Fourteen qubits in groups of two, the group in the middle as ``local`` says: far more outcomes than shots."""
+    pairs = [np.array([0.4, 0.3, 0.2, 0.1])] * 7
+    pairs[3] = local
+    whole = np.ones(1)
+    for pair in pairs:
+        whole = np.kron(whole, pair)
+    return whole
+
+
+def test_judge__local_error_on_a_wide_device__is_seen_in_a_window_and_honest_ones_are_not(draw, rng):
+    p = wide_output(np.array([0.4, 0.3, 0.2, 0.1]))
+    test = DistributionTest(Baseline.exact(p), 2000, Policy(noise=DEPOLARISING, min_polarisation=0.3))
+    found = rates(test, 0.8 * p + 0.2 / 2**14, draw, rng, 40, HARDWARE)
+    assert found[REJECT] == 0
+    verdict = test.judge(draw(wide_output(np.array([0.1, 0.6, 0.2, 0.1])), 2000, rng))
+    assert [each.name for each in verdict.checks if each.outcome == REJECT] == ["windows"]
+
+
+def test_judge__few_shots_drawn_again__are_flagged_for_their_collisions(draw, rng):
+    p = wide_output(np.array([0.4, 0.3, 0.2, 0.1]))
+    test = DistributionTest(Baseline.exact(p), 2000, Policy(noise=DEPOLARISING))
+    seen = rng.multinomial(500, p)
+    verdict = test.judge(draw(seen / 500, 2000, rng))
+    assert verdict.outcome in (FLAG, REJECT)
+    assert test.judge(draw(p, 2000, rng)).outcome == ACCEPT
+
+
 # ------------------------------------------------------------------------------------------ single verdicts
 
 
