@@ -31,7 +31,7 @@ def render(figures: dict[str, Any]) -> None:
     text = DOCUMENT.read_text()
     for name, table in tables.items():
         text = re.sub(
-            rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
         )
     DOCUMENT.write_text(text)
 
