@@ -122,8 +122,8 @@ class Observed:
 class DistributionTest:
     """One baseline, one number of shots, one policy: the null distributions are worked out once, for any results.
 
-    A baseline of samples is taken for exact, with the shots of both sides in the bounds; it must have seen nearly
-    everything (:func:`judge_distribution` sees to that).
+    A baseline of samples is taken for exact, with the shots of both sides in the bounds (``precision``); it must have
+    seen nearly everything (:func:`judge_distribution` sees to that).
     """
 
     def __init__(self, baseline: Baseline, shots: int, policy: Policy | None = None):
@@ -133,11 +133,11 @@ class DistributionTest:
         self._noisy = self.policy.noise == DEPOLARISING
         self._ideal = _Source(baseline.probabilities, baseline.size)
         self._model = self._read_out(self.policy.readout_error)
-        self._precision = shots if baseline.shots is None else 1 / (1 / shots + 1 / baseline.shots)
+        self.precision = shots if baseline.shots is None else 1 / (1 / shots + 1 / baseline.shots)
         self._by_fit = self.policy.strict and not self._noisy
         self._by_windows = bool(self._shifts) and not self._by_fit
         self._risk = (1 - self.policy.confidence) / (3 + (self._noisy or self._by_fit) + self._by_windows)
-        self._slack = deviation_bound(self._precision, self._risk)
+        self._slack = deviation_bound(self.precision, self._risk)
 
     def judge(self, counts: Any, *, claim: str = SIMULATOR) -> Verdict:
         """The verdict on ``counts``. Raises :class:`InputError` if they are malformed or have another shot count."""
@@ -228,7 +228,7 @@ class DistributionTest:
     def _excess_over(self, observed: Observed, model: _Source) -> float:
         mixture = min(max(model.polarisation(observed), 0.0), 1.0) if self._noisy else 1.0
         expected = mixture * model.at[observed.places] + (1 - mixture) / model.size
-        floor = noise_floor(model.levels.mixed(mixture, model.size), self._precision)
+        floor = noise_floor(model.levels.mixed(mixture, model.size), self.precision)
         return distance(observed.numbers / observed.shots, expected) - floor
 
     def _windows_check(self, observed: Observed) -> Check:
@@ -237,7 +237,7 @@ class DistributionTest:
         Forgetting bits never makes two distributions differ more (the data processing inequality), so that what is
         within the threshold as a whole is so in every window.
         """
-        slack = deviation_bound(self._precision, self._risk / len(self._shifts))
+        slack = deviation_bound(self.precision, self._risk / len(self._shifts))
         found = -math.inf
         for shift in self._shifts:
             seen = observed.window(shift)
@@ -287,7 +287,7 @@ class DistributionTest:
         mean = float(observed.numbers @ values) / observed.shots
         spread = math.sqrt(float(observed.numbers @ (values - mean) ** 2) / observed.shots)
         # Never less than what honest counts scatter: a handful of equal shots shows no spread at all.
-        error = self.baseline.size * max(spread, self._model.spread) / self._model.signal / math.sqrt(self._precision)
+        error = self.baseline.size * max(spread, self._model.spread) / self._model.signal / math.sqrt(self.precision)
         slack = float(stats.norm.isf(self._risk)) * error
         bad = found + slack < self.policy.min_polarisation
         relation = "below" if bad else "compatible with at least"
@@ -467,7 +467,7 @@ class DistributionTest:
         return {
             **asdict(self.policy),
             "risk_per_check": self._risk,
-            "floor": noise_floor(self._model.levels, self._precision),
+            "floor": noise_floor(self._model.levels, self.precision),
             "baseline_shots": self.baseline.shots,
             "effective_support": 1 / self._ideal.moment,
         }
@@ -535,6 +535,18 @@ def _failed(bad: bool) -> Outcome:
 
 def _rejects(checks: Iterable[Check]) -> bool:
     return any(check.outcome == Outcome.REJECT for check in checks)
+
+
+def baseline_excess(counts: Any, baseline: Baseline, *, confidence: float = 0.99) -> tuple[float, float]:
+    """The distance of ``counts`` to ``baseline`` beyond shot noise, and its slack: for gates that want a number.
+
+    The true distance is at least the difference of the two with probability ``confidence``; an honest sample has
+    about 0, at any number of shots. Raises :class:`InputError` for malformed counts.
+    """
+    known = Counts.parse(counts, width=baseline.width)
+    test = DistributionTest(baseline, known.shots, Policy(confidence=confidence))
+    found = test.excess(Observed(baseline.locate(known), known.numbers))
+    return found, deviation_bound(test.precision, 1 - confidence)
 
 
 def judge_distribution(

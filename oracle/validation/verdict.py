@@ -116,6 +116,14 @@ class Verdict:
         return max(decided, key=_GRAVITY.index, default=Outcome.INCONCLUSIVE)
 
     @property
+    def attests(self) -> bool | None:
+        """What a validator signs: true to accept, false to reject, ``None`` for silence, which leaves it to the terms.
+
+        A flag is for a person to look at within the challenge period, and so is not signed.
+        """
+        return {Outcome.ACCEPT: True, Outcome.REJECT: False}.get(self.outcome)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """One line per check that decided the outcome; of all checks if none could."""
         return tuple(check.reason for check in self.checks if check.outcome == self.outcome) or tuple(

@@ -10,7 +10,13 @@ from scipy import stats
 
 from oracle.jobs.errors import InputError
 from oracle.validation.baseline import Baseline
-from oracle.validation.distribution import DEPOLARISING, DistributionTest, Policy, judge_distribution
+from oracle.validation.distribution import (
+    DEPOLARISING,
+    DistributionTest,
+    Policy,
+    baseline_excess,
+    judge_distribution,
+)
 from oracle.validation.verdict import HARDWARE, SIMULATOR, Outcome
 
 ACCEPT, FLAG, INCONCLUSIVE, REJECT = Outcome.ACCEPT, Outcome.FLAG, Outcome.INCONCLUSIVE, Outcome.REJECT
@@ -246,6 +252,20 @@ def test_judge__sixty_qubits_against_samples__tells_the_circuit_from_noise(rng, 
     baseline = Baseline.sampled(wide(2000, 0.0))
     assert judge_distribution(wide(1000, 0.0), baseline, policy).outcome == ACCEPT
     assert judge_distribution(wide(1000, 0.5), baseline, policy).outcome == REJECT
+
+
+@pytest.mark.parametrize("shots", [200, 1024, 4000])
+def test_baseline_excess__honest_samples__is_about_nothing_at_any_number_of_shots(random_output, draw, rng, shots):
+    p = random_output(10)
+    found = [baseline_excess(draw(p, shots, rng), Baseline.exact(p)) for _ in range(20)]
+    assert abs(np.mean([excess for excess, _ in found])) < 0.01
+    assert all(excess < slack for excess, slack in found)
+
+
+def test_baseline_excess__known_distance__is_not_overstated(draw, rng):
+    p, q = np.array([0.5, 0.5]), np.array([0.7, 0.3])
+    excess, slack = baseline_excess(draw(q, 10_000, rng), Baseline.exact(p))
+    assert 0.2 - 2 * slack < excess < 0.2 + slack
 
 
 def test_judge__wrong_width__is_an_error(cat_output):

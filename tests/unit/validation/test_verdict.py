@@ -31,6 +31,13 @@ def test_outcome__several_checks__is_the_gravest(outcomes, gravest):
     assert Verdict("none", checks, 1).outcome == gravest
 
 
+@pytest.mark.parametrize(
+    "outcome, signed", [("accept", True), ("reject", False), ("flag", None), ("inconclusive", None)]
+)
+def test_attests__each_outcome__signs_only_what_is_certain(outcome, signed):
+    assert Verdict("none", (Check("x", Outcome(outcome), "why"),), 1).attests is signed
+
+
 @pytest.mark.parametrize("method", sorted(MEANING))
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_statement__every_method__claims_no_proof_of_hardware(method, outcome):
