@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oracle.circuits.run import RunResult
 
 _SEED_DOMAIN = b"qscrow.seed.v1"
-_LONGEST = 200
+_LONGEST, _MOST_TEXTS = 200, 200
 # stim promises the same samples neither between its versions nor between machines with other vector units.
 _UNPORTABLE_ENGINES = frozenset({"stim"})
 # Python does not touch the random numbers of a simulator.
@@ -86,7 +86,7 @@ class RunFacts:
             if (value is not None or name != "threads") and type(value) is not int:
                 raise InputError("is not a whole number", field=f"result.{name}")
         texts = (facts.method, facts.engine, facts.transpiled_digest, *facts.versions, *facts.versions.values())
-        if not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
+        if len(texts) > _MOST_TEXTS or not all(map(_is_plain, texts)):  # they end up in a report that people read
             raise InputError("has a method, engine, version or digest that is no short text", field="result")
         return facts
 
@@ -98,6 +98,10 @@ class RunFacts:
         names = sorted({*self.versions, *other.versions} - _NEUTRAL_PACKAGES)
         pairs += [(name, self.versions.get(name, "none"), other.versions.get(name, "none")) for name in names]
         return [f"{name} {mine} there, {theirs} here" for name, mine, theirs in pairs if mine != theirs]
+
+
+def _is_plain(text: Any) -> bool:
+    return isinstance(text, str) and len(text) <= _LONGEST and text.isprintable()
 
 
 def judge_replay(

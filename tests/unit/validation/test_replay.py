@@ -111,7 +111,7 @@ def test_of_document__as_an_oracle_writes_it__is_the_run():
 
 
 @pytest.mark.parametrize("name", ["method", "engine", "versions", "threads"])
-@pytest.mark.parametrize("value", [5.5, {"a": 1}, ["x"], "x" * 1000])
+@pytest.mark.parametrize("value", [5.5, {"a": 1}, ["x"], "x" * 1000, "\x1b[2J", {str(n): "1" for n in range(300)}])
 def test_of_document__odd_backend__is_refused_before_it_can_do_harm(name, value):
     with pytest.raises(InputError):
         RunFacts.of_document({**document(), "backend": {**document()["backend"], name: value}})
