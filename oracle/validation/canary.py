@@ -3,7 +3,7 @@
 :func:`dress` writes a circuit in a plain form: a general one-qubit gate before every CX on both its qubits and at the
 end, nothing else. :func:`trap` keeps that form gate by gate and replaces the angles, so that the outcome is one known
 bit string. A dressed circuit and its trap have the same width, depth, gate counts and connections; only the angles
-differ. Whoever simulates the circuits, or looks closely at the angles, can tell them apart: real angles have a structure
+differ. Whoever simulates the circuits, or looks at the angles, can tell them apart: real angles have a structure
 where traps have chance, and a trap never entangles its qubits (as in the accreditation protocol of Ferracin et al.,
 arXiv:2103.06603, where the idea of traps is from). Canaries catch the lazy and the broken, not the studious.
 """
