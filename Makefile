@@ -11,9 +11,12 @@ export PATH := $(FOUNDRY)/anvil-linux-amd64/bin:$(FOUNDRY)/forge-linux-amd64/bin
 PYTEST := $(BIN)/python -m pytest -p no:pytest-brownie
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TITLE := \# Full lock of every dependency, with hashes, for Python 3.11 to 3.13. Made from pyproject.toml by `make lock`.
+JS_IPFS := build/js-ipfs
+JS_IPFS_PACKAGES := ipfs-unixfs-importer@17.1.1 ipfs-unixfs-exporter@16.2.2 @ipld/car@5.4.7 multiformats@14.0.5 \
+    blockstore-core@7.0.1 ipfs-core@0.18.1 ipfs-http-server@0.15.1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit integration chaos contracts foundry fuzz slither proofs mutation gas artifacts check-artifacts lint venv analysis-venv contracts-setup lock clean
+.PHONY: help demo test unit integration chaos js-ipfs contracts foundry fuzz slither proofs mutation gas artifacts check-artifacts lint venv analysis-venv contracts-setup lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +35,9 @@ integration: venv contracts-setup ## nodes, chains and processes together
 
 chaos: venv contracts-setup ## break the node in every way, longer than make test does
 	QSCROW_CHAOS=long $(PYTEST) tests/chaos $(ARGS)
+
+js-ipfs: venv $(JS_IPFS)/.stamp ## our blocks and archives against the JavaScript implementation of IPFS (not part of make test)
+	$(PYTEST) tests/js_ipfs $(ARGS)
 
 contracts: venv contracts-setup ## Brownie tests of the contracts on anvil
 	$(BIN)/brownie test tests/contracts $(ARGS)
@@ -96,6 +102,13 @@ node_modules/.stamp: package.json package-lock.json
 	    || { echo "error: Node 20 or newer is needed for the contract tests" >&2; exit 1; }
 	@echo "setting up node_modules (once)" >&2
 	@npm install --no-save --silent --no-audit --no-fund >&2
+	@touch $@
+
+$(JS_IPFS)/.stamp: Makefile
+	@command -v npm >/dev/null || { echo "error: Node 20 or newer with npm is needed for js-ipfs" >&2; exit 1; }
+	@mkdir -p $(JS_IPFS)
+	@npm install --no-save --no-package-lock --ignore-scripts --silent --no-audit --no-fund --prefix $(JS_IPFS) \
+	    $(JS_IPFS_PACKAGES) >&2
 	@touch $@
 
 # Versions stay where they are unless pyproject.toml rules them out; ARGS=--upgrade takes the newest.

@@ -43,16 +43,15 @@ def main() -> None:
 
 def fill(place: World, jobs: int) -> Any:
     """A journal of ``jobs`` closed jobs. Their numbers start far above those of the chain."""
-    from oracle.node.journal import Step
+    from oracle.node.journal import Placement, Step
 
     terms = place._terms(0, ghz(2), 1024, 1)
     with opened_journal(place, "journal.db") as journal:
         block = place.chain.block()
         for first in range(0, jobs, 1_000):
             numbers = range(10**9 + first, 10**9 + min(first + 1_000, jobs))
-            journal.ingested(block.number, block.hash, [(n, terms, block.number, block.hash) for n in numbers])
-        with journal._transaction() as db:
-            db.execute("UPDATE jobs SET step = ?, result = ?, reason = 'Settled'", (Step.CLOSED, "{}"))
+            at = {"block": block.number, "block_hash": block.hash, "placed": block.number}
+            journal.ingested(block, [Placement(n, terms, step=Step.CLOSED, reason="Settled", **at) for n in numbers])
         return journal.path
 
 

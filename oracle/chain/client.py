@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from oracle.chain.contracts import JobEscrow, OracleRegistry, ResultNFT
 from oracle.chain.deployments import Deployment
-from oracle.chain.events import Event, decode_log
+from oracle.chain.events import Event, decode_log, topic_of
 from oracle.chain.failures import endpoint_name, translated
 from oracle.chain.logs import MOST_BLOCKS, LogRanges
 from oracle.jobs.errors import ChainError, InputError
+from oracle.jobs.states import State
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,20 @@ class ChainClient:
 
     def job_events(self, job_id: int, first_block: int, last_block: int) -> list[Event]:
         """The escrow's events about one job. Raises :class:`ChainError`."""
-        topics = [None, "0x" + job_id.to_bytes(32, "big").hex()]
-        # One job has few events: whole chains are served where ranges of everything are not.
+        return list(self._escrow_events([None, _word(job_id)], first_block, last_block))
+
+    def work_of(self, oracle: str, last_block: int) -> Iterator[Event]:
+        """Deliveries, then acceptances, by ``oracle`` up to a block. Raises :class:`ChainError`."""
+        first, actor = self.deployment.block, _word(int(oracle, 16))
+        yield from self._escrow_events([topic_of("JobDelivered"), None, actor], first, last_block)
+        accepted = [topic_of("JobStateChanged"), None, _word(State.ACCEPTED), actor]
+        yield from self._escrow_events(accepted, first, last_block)
+
+    def _escrow_events(self, topics: list, first_block: int, last_block: int) -> Iterator[Event]:
+        """Few events: whole chains are served where ranges of everything are not."""
         ranges = LogRanges(partial(self._raw_logs, [self.deployment.job_escrow], topics), blocks=MOST_BLOCKS)
-        found = [self._decoded(logs, first, last) for first, last, logs in ranges.read(first_block, last_block)]
-        return [event for events in found for event in events]
+        for first, last, logs in ranges.read(first_block, last_block):
+            yield from self._decoded(logs, first, last)
 
     def _raw_logs(self, addresses: list[str], topics: list | None, first: int, last: int) -> list[Any]:
         query: dict[str, Any] = {"fromBlock": first, "toBlock": last, "address": addresses}
@@ -128,7 +138,17 @@ class ChainClient:
                 raise ChainError("the endpoint answered with the same log twice", remedy="use another one")
             return sorted(events, key=lambda event: (event.block, event.log_index))
 
+    def transaction_count(self, account: str, block: str = "latest") -> int:
+        """Transactions of ``account`` in the chain, or with ``pending`` also those that wait."""
+        with translated(endpoint_name(self.w3)):
+            return self.w3.eth.get_transaction_count(account, block)
+
     def balance(self, account: str) -> int:
         """Native balance in wei."""
         with translated(endpoint_name(self.w3)):
             return self.w3.eth.get_balance(account)
+
+
+def _word(number: int) -> str:
+    """A topic that is a number or an address."""
+    return "0x" + number.to_bytes(32, "big").hex()

@@ -56,6 +56,11 @@ def decode_log(log: Any) -> Event | None:
     )
 
 
+def topic_of(name: str) -> str:
+    """Topic 0 of the logs of the event ``name``, as 0x-hex."""
+    return next("0x" + topic.hex() for topic, decoder in _decoders().items() if decoder.event_name == name)
+
+
 @dataclass(frozen=True)
 class _Decoder:
     """Reads one event's arguments. web3's own looks everything up in the ABI again for every log, which costs ten

@@ -63,9 +63,12 @@ class JobHistory:
         return self.terms.budget - self.to_oracle - self.to_validator - self.to_payer
 
 
-def replay(events: Iterable[Event]) -> dict[int, JobHistory]:
-    """Histories by job id from events in chain order. Progress reports by anybody but the job's oracle are dropped."""
-    jobs: dict[int, JobHistory] = {}
+def replay(events: Iterable[Event], known: Iterable[JobHistory] = ()) -> dict[int, JobHistory]:
+    """Histories by job id from events in chain order, going on from those ``known``.
+
+    Progress reports by anybody but the job's oracle are dropped.
+    """
+    jobs = {job.job_id: job for job in known}
     for event in events:
         if event.name == "JobCreated":
             job = JobHistory(event.job_id, Terms.from_abi(event.args["terms"]), event.block)

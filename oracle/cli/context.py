@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,10 @@ Account = Annotated[str | None, typer.Option("--account", metavar="NAME", help="
 PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", metavar="FILE", help="Its password [QSCROW_PASSWORD_FILE].")
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings [QSCROW_CONFIG]; default: <home>/config.toml."),
+]
 
 
 def open_chain(settings: Settings) -> ChainClient:
@@ -44,7 +49,7 @@ def open_content(settings: Settings) -> ContentStore:
     """The configured content store."""
     from oracle.content.select import open_store
 
-    return open_store(settings.content, settings.content_environment())
+    return open_store(settings.content, settings.content_environment(), max_bytes=settings.node.content_max_bytes)
 
 
 def account_name(settings: Settings) -> str:
@@ -60,27 +65,28 @@ def account_name(settings: Settings) -> str:
     raise InputError("no account is chosen", field="account", remedy=remedy)
 
 
-def open_account(settings: Settings) -> Any:
-    """The unlocked signing account, or the external signer."""
+def open_account(settings: Settings, ask: Callable[[], str] | None = None) -> Any:
+    """The unlocked signing account, or the external signer; ``ask`` stands in for :func:`password`."""
     if not signs_with_keystore(settings):
         return _other_signer(settings)
     name = _known_account(settings)
-    return _signing_account(settings, name, password(settings))
+    return _signing_account(settings, name, ask() if ask else password(settings))
 
 
-def open_sealing_key(settings: Settings) -> SealingKey:
-    """The unlocked sealing key of the chosen account."""
+def open_sealing_key(settings: Settings, ask: Callable[[], str] | None = None) -> SealingKey:
+    """The unlocked sealing key of the chosen account; ``ask`` stands in for :func:`password`."""
     name = sealing_name(settings)
-    return _sealing_key(settings, name, password(settings))
+    return _sealing_key(settings, name, ask() if ask else password(settings))
 
 
-def open_keys(settings: Settings) -> tuple[Any, SealingKey]:
-    """Signing account and sealing key of the chosen account, unlocked with one password."""
+def open_keys(settings: Settings, heard: Callable[[str], None] = lambda _: None) -> tuple[Any, SealingKey]:
+    """Signing account and sealing key of the chosen account, unlocked with one password, which ``heard`` is told."""
     sealing = sealing_name(settings)
-    if not signs_with_keystore(settings):
-        return _other_signer(settings), _sealing_key(settings, sealing, password(settings))
-    name = _known_account(settings)
+    name = _known_account(settings) if signs_with_keystore(settings) else None
     secret = password(settings)
+    heard(secret)
+    if name is None:
+        return _other_signer(settings), _sealing_key(settings, sealing, secret)
     return _signing_account(settings, name, secret), _sealing_key(settings, sealing, secret)
 
 

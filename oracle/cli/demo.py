@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,7 @@ def _play(outcome: Outcome, folder: Path, *, quiet: bool) -> None:
     from oracle.content.store import BlockStore
     from oracle.node.assembly import opened_node
     from oracle.node.config import NodeConfig
+    from oracle.node.watch import Watch
     from oracle.sealing.keys import SealingKey
 
     w3 = in_process_chain()
@@ -127,6 +129,7 @@ def _play(outcome: Outcome, folder: Path, *, quiet: bool) -> None:
         Sender(w3, account).send(chain.registry.register(key.public, bytes(32), STAKE_WEI))
 
     by_id: dict[int, Job] = {}
+    config = NodeConfig(poll_seconds=0.05)
     with (
         opened_node(
             chain,
@@ -134,8 +137,8 @@ def _play(outcome: Outcome, folder: Path, *, quiet: bool) -> None:
             oracle_key,
             store=store,
             journal=folder / "journal.db",
-            config=NodeConfig(poll_seconds=0.05),
-            report=lambda job_id, step, _: _note_progress(by_id, job_id, step),
+            config=config,
+            watch=Watch(config, show=lambda job_id, step, _: _note_progress(by_id, job_id, step)),
         ) as node,
         _live(outcome, quiet) as refresh,
     ):
@@ -209,13 +212,15 @@ def _open(job: Job, chain: ChainClient, store: ContentStore, key: SealingKey) ->
 
 
 def _measure_gas(outcome: Outcome, chain: ChainClient) -> None:
-    """Whole transactions, as receipts say. The first of a kind also pays for storage that stays."""
+    """Whole transactions, as receipts say, shared among the jobs of a batch. The first of a kind also pays for storage
+    that stays."""
     outcome.gas["createJob"] = [job.create_gas for job in outcome.jobs]
-    outcome.gas["deliver"] = []
-    for job in outcome.jobs:
-        for step in job.history.steps if job.history else ():
-            if step.state == State.COMPLETED:
-                outcome.gas["deliver"].append(chain.w3.eth.get_transaction_receipt(step.tx_hash)["gasUsed"])
+    histories = [job.history for job in outcome.jobs if job.history]
+    steps = [step for history in histories for step in history.steps if step.state == State.COMPLETED]
+    sizes = Counter(step.tx_hash for step in steps)
+    outcome.gas["deliver"] = [
+        chain.w3.eth.get_transaction_receipt(step.tx_hash)["gasUsed"] // sizes[step.tx_hash] for step in steps
+    ]
 
 
 def _check(outcome: Outcome, chain: ChainClient, requester: str, operator: str) -> None:

@@ -55,6 +55,7 @@ COMMANDS = {
     "open": Entry("following", "open_", "Fetch a delivered result, open it, check it and show it.", REQUESTER),
     "refund": Entry("money", "refund", "End a job whose time is over: money goes where it belongs.", REQUESTER),
     "cancel": Entry("money", "cancel", "Take back a job that nobody has accepted yet.", REQUESTER),
+    "content": Entry("content", "app", "Files and archives in the content store.", EVERYONE),
     "oracle": Entry("operator", "app", "Run an oracle: register, stake, earn.", OPERATOR),
     "audit": Entry("auditor", "app", "Rebuild and check what happened, from the chain alone.", AUDITOR),
 }

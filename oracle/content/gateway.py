@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -34,12 +34,13 @@ from oracle.content.dag import parse_file_node
 from oracle.content.exchange import TimedReader
 from oracle.content.negotiation import PROBE_BYTES, Refused, Wanted, wanted
 from oracle.content.remote import CAR_TYPE, RAW_TYPE, UPLOAD_PATH
-from oracle.content.store import MAX_PUBLISHED_BYTES, BlockStore
+from oracle.content.store import MAX_PUBLISHED_BYTES, BlockStore, Needed, nothing
 from oracle.content.walk import blocks_under
 from oracle.jobs.errors import ContentError, ContentNotFound, ContentUnavailable, InputError
 
 _COLLECT_SECONDS = 600.0  # between two collections of old uploads
 _COLLECT_FULL_SECONDS = 30.0  # the same while there is no room
+_STOP_SECONDS = 0.2  # until the thread notices that it is to end
 _IMMUTABLE = "public, max-age=29030400, immutable"
 
 
@@ -72,9 +73,9 @@ class GatewayServer:
     """Serves the blocks of ``store`` in a thread of its own; a context manager.
 
     With ``uploads``, strangers may leave blocks there: its ``max_bytes`` is their quota, and what is older than
-    ``limits.upload_age_seconds`` goes when room is needed or time has passed, unless ``needed`` (the CIDs live jobs
-    need) names it. ``denied`` holds digests that are answered with 410 whoever asks. ``complain`` hears of errors
-    nobody expected. Raises :class:`InputError` if the address cannot be used.
+    ``limits.upload_age_seconds`` and not ``needed`` goes when there is no room or time has passed. ``denied`` holds
+    digests that are answered with 410 whoever asks. ``complain`` hears of errors nobody expected. Raises
+    :class:`InputError` if the address cannot be used.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class GatewayServer:
         limits: GatewayLimits | None = None,
         *,
         uploads: BlockStore | None = None,
-        needed: Callable[[], Iterable[CID]] = tuple,
+        needed: Needed = nothing,
         denied: Collection[bytes] = frozenset(),
         complain: Callable[[str], None] = lambda _: None,
     ):
@@ -98,7 +99,7 @@ class GatewayServer:
             ) from None
         self._host = host
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="gateway", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": _STOP_SECONDS}, name="gateway", daemon=True
         )
 
     @property
@@ -136,7 +137,7 @@ class _Service:
         store: BlockStore,
         limits: GatewayLimits,
         uploads: BlockStore | None,
-        needed: Callable[[], Iterable[CID]],
+        needed: Needed,
         denied: Collection[bytes],
     ):
         self.limits = limits
@@ -186,7 +187,7 @@ class _Service:
         try:
             self._collected = monotonic()
             assert self.uploads is not None
-            self.uploads.collect(self._needed(), self.limits.upload_age_seconds)
+            self.uploads.collect(self._needed, self.limits.upload_age_seconds)
         finally:
             self._collecting.release()
 

@@ -209,7 +209,7 @@ class CachedStore:
     def __init__(self, local: BlockStore, mirrors: Mirrors | None, *, uploads: BlockStore | None = None):
         self.local = local
         self.mirrors = mirrors
-        self._uploads = uploads
+        self.uploads = uploads
 
     def put(self, data: bytes, *, pin: bool = True) -> CID:
         """Store here and upload. Raises :class:`ContentError`."""
@@ -218,7 +218,7 @@ class CachedStore:
             try:
                 self.mirrors.put(data, pin=pin)
             except ContentUnavailable:
-                if self._uploads is None:
+                if self.uploads is None:
                     raise
         return cid
 
@@ -228,7 +228,7 @@ class CachedStore:
 
     def has(self, cid: CID) -> bool:
         """Whether the block is here, or with a mirror."""
-        here = self.local.has(cid) or (self._uploads is not None and self._uploads.has(cid))
+        here = self.local.has(cid) or (self.uploads is not None and self.uploads.has(cid))
         return here or (self.mirrors is not None and self.mirrors.has(cid))
 
     def pin(self, cid: CID) -> None:
@@ -265,7 +265,7 @@ class CachedStore:
         raise missing
 
     def _elsewhere(self) -> Iterable[BlockStore | Mirrors]:
-        return [place for place in (self._uploads, self.mirrors) if place is not None]
+        return [place for place in (self.uploads, self.mirrors) if place is not None]
 
 
 def _short(place: Place) -> str:

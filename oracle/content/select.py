@@ -41,18 +41,23 @@ def open_store(root: Path, env: Mapping[str, str], *, max_bytes: int | None = No
 
 def open_node_store(
     root: Path, env: Mapping[str, str], *, max_bytes: int | None = None, upload_quota: int = 2**30
-) -> tuple[CachedStore, BlockStore]:
-    """What a node that runs a gateway uses: its store, and the one where strangers' uploads wait.
+) -> CachedStore:
+    """The store of a node that runs a gateway.
 
-    The node's store always keeps everything here as well, because the gateway serves only what is here; it also reads
-    uploads, and keeps its own copy of those it read. ``upload_quota`` caps the uploads, in bytes; ``env`` as for
+    It always keeps everything here as well, because the gateway serves only what is here; it also reads what strangers
+    uploaded, and keeps its own copy of what it read. ``upload_quota`` caps the uploads, in bytes; ``env`` as for
     :func:`open_store`. Raises :class:`InputError`.
     """
     uploads = BlockStore(root / "uploads", max_bytes=upload_quota)
     local = BlockStore(root, max_bytes=max_bytes)
-    places = [*_kubo_nodes(env), *_gateways(env)]
+    places = open_places(env)
     mirrors = Mirrors(places, root / "owed", source=local) if places else None
-    return CachedStore(local, mirrors, uploads=uploads), uploads
+    return CachedStore(local, mirrors, uploads=uploads)
+
+
+def open_places(env: Mapping[str, str]) -> list[Place]:
+    """Each Kubo node and then each gateway of ``env`` by itself; as for :func:`open_store`."""
+    return [*_kubo_nodes(env), *_gateways(env)]
 
 
 def _kubo_nodes(env: Mapping[str, str]) -> list[Place]:

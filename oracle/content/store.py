@@ -9,8 +9,8 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -83,6 +83,16 @@ _REMEDIES = {
     errno.EROFS: "mount it writable",
     errno.EMFILE: "allow more open files",
 }
+
+
+Needed = Callable[[], AbstractContextManager[Iterable[CID]]]
+"""What is needed without being pinned, also what is not here. Asked anew for every few blocks that are to go; while
+they go, the context is open, and whatever else may come to be needed can wait for its end."""
+
+
+def nothing() -> AbstractContextManager[Iterable[CID]]:
+    """Nothing is needed that is not pinned."""
+    return nullcontext(())
 
 
 class BlockStore:
@@ -159,29 +169,33 @@ class BlockStore:
         with self._disk(), self._locked():
             return self._used()
 
-    def collect(self, keep: Iterable[CID] = (), min_age: float = GRACE_SECONDS) -> Collected:
+    def collect(self, needed: Needed = nothing, min_age: float = GRACE_SECONDS) -> Collected:
         """Drop every block that nobody needs and that was stored more than ``min_age`` seconds ago.
 
-        Needed is what is pinned, what is in ``keep``, and everything below either; ``keep`` may name what is not
-        here. ``min_age`` is never taken as less than ``GRACE_SECONDS``. Others may read, store and pin meanwhile, and
-        a collection that dies is finished by the next. Raises :class:`ContentError` and drops nothing if part of
-        something pinned is lost, because nobody can tell what lies below it.
+        Kept is what is pinned, what is ``needed``, and everything below either. ``min_age`` is never taken as less
+        than ``GRACE_SECONDS``. Others may read, store and pin meanwhile, and a collection that dies is finished by the
+        next. Raises :class:`ContentError` and drops nothing if part of something pinned is lost, because nobody can
+        tell what lies below it.
         """
         oldest = time.time() - max(min_age, GRACE_SECONDS)
-        needed, pinned = set[CID](), set[CID]()
-        self._mark(map(_v1, keep), needed, complete=False)
+        pinned, marked = set[CID](), set[CID]()
         names = self._pin_names()
         self._mark(map(CID.parse, names), pinned, complete=True)
         dropped: list[int] = []
         with self._disk():
-            waiting = [entry for entry in self._blocks() if not _names_any(entry[1], needed, pinned)]
+            waiting = [
+                (path, digest)
+                for path, digest in self._blocks()
+                if _is_old(path, oldest) and not _names_any(digest, pinned)
+            ]
             for start in range(0, len(waiting), _BATCH):
-                with self._locked():
+                with needed() as cids, self._locked():
+                    self._mark(map(_v1, cids), marked, complete=False)
                     # What was pinned since must stay; what is pinned later is checked to be whole by `pin`.
                     before, names = names, self._pin_names()
                     self._mark(map(CID.parse, names - before), pinned, complete=True)
                     batch = waiting[start : start + _BATCH]
-                    loose = [path for path, digest in batch if not _names_any(digest, pinned)]
+                    loose = [path for path, digest in batch if not _names_any(digest, pinned, marked)]
                     sizes = [size for path in loose if (size := _drop(path, oldest)) is not None]
                     self._set_used(self._used() - sum(sizes))
                 dropped += sizes
@@ -349,6 +363,13 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _is_old(path: Path, oldest: float) -> bool:
+    try:
+        return path.stat().st_mtime <= oldest
+    except FileNotFoundError:
+        return False
 
 
 def _drop(path: Path, oldest: float) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,13 @@ from oracle.chain.sender import Sender
 from oracle.circuits.limits import CircuitLimits
 from oracle.content.store import ContentStore
 from oracle.node.config import NodeConfig
-from oracle.node.journal import Journal, Step
+from oracle.node.content import tended_content
+from oracle.node.journal import Journal
+from oracle.node.logs import event
 from oracle.node.pipeline import Tools
+from oracle.node.rebuild import require_journal
 from oracle.node.service import Node
+from oracle.node.watch import Watch
 from oracle.sealing.keys import SealingKey
 
 
@@ -30,16 +34,18 @@ def opened_node(
     journal: Path,
     config: NodeConfig,
     limits: CircuitLimits | None = None,
-    report: Callable[[int, Step, str], None] = lambda *_: None,
-    complain: Callable[[str], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> Iterator[Node]:
     """A node that signs with ``account`` and keeps its journal in the file ``journal``.
 
-    Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal. On leaving, work under way is
-    finished and journal and workers are closed.
+    Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal, or if it is missing though the
+    account has worked before, and :class:`~oracle.jobs.errors.InputError` if the gateway's port
+    is taken. On leaving, work under way is finished, for ``drain_seconds`` at most, and journal and
+    workers are closed.
     """
     limits = limits or CircuitLimits()
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
+    require_journal(journal, chain, account.address)
     with closing(Journal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
         policy = FeePolicy(
             bump_after_blocks=config.bump_after_blocks,
@@ -48,8 +54,13 @@ def opened_node(
             max_in_flight=config.max_in_flight_transactions,
         )
         sender = Sender(chain.w3, account, book, policy=policy)
-        node = Node(Tools(chain, sender, book, store, backend, key, config, limits), report=report, complain=complain)
-        try:
-            yield node
-        finally:
-            node.drain()
+        watch = watch or Watch(config)
+        watch.samples(chain=chain, journal=book, sender=sender)
+        node = Node(Tools(chain, sender, book, store, backend, key, config, limits), watch)
+        with tended_content(book, store, config) as gateway:
+            if gateway:
+                event("gateway", url=gateway)
+            try:
+                yield node
+            finally:
+                node.drain(config.drain_seconds)

@@ -13,6 +13,7 @@ from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Text, Whole
 LOCAL_CHAINS = frozenset({31337})
 PORT = Whole(1, 65_535, word="off")
 GWEI, ETHER = 10**9, 10**18
+DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class NodeConfig:
         key="accept_above",
     )
     per_requester_limit: int = _in("policy", Whole(1), 32, "Jobs of one requester that are worked on or waiting.")
-    queue_limit: int = _in("policy", Whole(1), 1_000, "Jobs that wait; beyond it new ones are declined.")
+    queue_limit: int = _in("policy", Whole(1), 1_000, "Jobs accepted and not run yet; beyond it new ones wait.")
     trusted_validators: frozenset[str] = _in(
         "policy", Addresses(), frozenset(), "Validators a job may name.", option="--trust-validator"
     )
@@ -137,8 +138,14 @@ class NodeConfig:
     )
     gateway_port: int | None = _in("content", PORT, None, "Port on which the node serves and takes content.")
     gateway_host: str = _in("content", Text(), "127.0.0.1", "Address that port is bound to.")
-
     upload_quota_bytes: int = _in("content", Whole(), 2**30, "Room for uploads to the gateway.", key="upload_quota")
+    upload_age_seconds: float = _in(
+        "content", Seconds(above=60), DAY, "How long uploads stay, and copies that no job needs any more."
+    )
+    retention_seconds: float = _in(
+        "content", Seconds(most=3650 * DAY), 90 * DAY, "How long results are kept once their jobs are over."
+    )
+    collect_seconds: float = _in("content", Seconds(above=0), 3600.0, "Pause between two looks for content to drop.")
 
     executor: str = _in("execution", Text(("pool", "dask")), "pool", "Where circuits run: here, or on a Dask cluster.")
     workers: int = _in(

@@ -1,4 +1,4 @@
-"""The node's memory: one SQLite file, one row per job, an outbox for every transaction.
+"""The node's memory: one row per job with its history, and an outbox for everything that leaves the node.
 
 Whatever leaves the node is written here first: counts before they are pinned, the sealed result before it is
 delivered, a signed transaction before it is broadcast. A node that dies anywhere goes on from its last row.
@@ -6,24 +6,29 @@ delivered, a signed transaction before it is broadcast. A node that dies anywher
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 from oracle.chain.attempts import Attempt
-from oracle.jobs.errors import JournalError
+from oracle.chain.client import Block
+from oracle.content.cid import CID
+from oracle.jobs.errors import InputError, JournalError
 from oracle.jobs.terms import Terms
+from oracle.node.database import Database, damaged
+from oracle.node.schema import MIGRATIONS
 
-SCHEMA_VERSION = 2
-_ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
+REMEMBERED_BLOCKS = 5_000
+"""How far back a common ancestor is looked for, and events are known by their key."""
+PRUNED_AT_ONCE = 500
+_ASKED_AT_ONCE = 500  # variables in one statement; SQLite may take as few as 999
 
 
 class Step(StrEnum):
@@ -44,7 +49,11 @@ ACTIVE = tuple(step for step in Step if step != Step.CLOSED)
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job as the journal knows it. ``retry_at`` is Unix time; ``result`` is JSON, ``sealed`` a document."""
+    """A job as the journal knows it. Times are Unix seconds; ``result`` is JSON, ``sealed`` a document.
+
+    ``digest`` is the sealed result's, also when the document is pruned; ``since`` is when ``step`` was reached.
+    ``seconds`` and ``memory_bytes`` are what the run was estimated to take when the job was checked.
+    """
 
     job_id: int
     terms: Terms
@@ -56,111 +65,210 @@ class JobRow:
     retry_at: float = 0.0
     result: str | None = None
     sealed: bytes | None = None
+    digest: bytes | None = None
+    since: float = 0.0
+    seconds: float = 0.0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class DueJob:
+    """What a scheduler needs to know of a job, without its documents. ``deadline`` (of the delivery) and ``retry_at``
+    in Unix seconds; ``seconds`` and ``memory_bytes`` of its run as estimated when it was checked, else 0."""
+
+    job_id: int
+    step: Step
+    requester: str
+    deadline: int
+    retry_at: float
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A job at the step at which the chain has it.
+
+    ``digest`` is that of the result delivered, ``placed`` the newest block that says so, if it is not the creation's.
+    At :attr:`Step.CLOSED` the chain ended the job there, or gave it to another.
+    """
+
+    job_id: int
+    terms: Terms
+    block: int
+    block_hash: bytes
+    step: Step = Step.SEEN
+    reason: str = ""
+    digest: bytes | None = None
+    placed: int | None = None
+
+
+@dataclass(frozen=True)
+class News:
+    """An event about a job that is being worked on. ``key`` is the log's; ``ended``: the chain closed it for us."""
+
+    key: tuple[bytes, bytes, int]
+    block: int
+    job_id: int
+    ended: bool = False
+
+
+class Moment(NamedTuple):
+    """One line of a job's history; ``at`` is Unix time."""
+
+    at: float
+    step: Step
+    note: str
 
 
 class Forgotten(JournalError):
-    """The job's row is gone, or another job's by now: a reorganisation took it away while it was worked on."""
+    """The job's row is gone, another job's, or at another step by now: ingestion heard otherwise meanwhile."""
 
 
 class Journal:
-    """Exclusive: a second node opening the same file is refused; readers (:func:`read_counts`) are not. Thread-safe."""
+    """Exclusive: a second node opening the same file is refused; readers (``status.py``) are not. Thread-safe.
+
+    Opening raises :class:`JournalError` for a file that is in use, damaged, of a newer schema or another node's.
+    Every method raises :class:`~oracle.node.database.JournalUnavailable` when the disk is full or fails; nothing is
+    half-written then, and the call can be repeated.
+    """
 
     def __init__(self, path: Path, *, chain_id: int, escrow: str, oracle: str):
         self.path = path
-        self._lock = threading.RLock()
-        self._guard = _claim_file(path)
+        self._db = Database(path, MIGRATIONS)
         try:
-            self._db = _open(path)
+            self._claim({"chain_id": str(chain_id), "escrow": escrow, "oracle": oracle})
+            self._require_readable()
         except BaseException:
-            self._guard.close()
+            self._db.close()
             raise
-        self._claim({"chain_id": str(chain_id), "escrow": escrow, "oracle": oracle})
 
     def close(self) -> None:
         """Release the file."""
-        with self._lock:
-            self._db.close()
-            self._guard.close()
+        self._db.close()
+
+    def together(self) -> AbstractContextManager[Any]:
+        """Writes inside become durable at once, or not at all: one wait for the disk instead of many."""
+        return self._transaction()
 
     # ------------------------------------------------------------------------------------------ jobs
 
-    def add_job(self, job_id: int, terms: Terms, block: int, block_hash: bytes) -> bool:
-        """Remember a job just heard of; ``False`` if it is known already."""
+    def add_job(self, job_id: int, terms: Terms, block: int, block_hash: bytes, **placement: Any) -> bool:
+        """Remember a job just heard of; ``False`` if it is known already. See :class:`Placement`."""
+        job = Placement(job_id, terms, block, block_hash, **placement)
+        values = {"job_id": job_id, "block": block, "block_hash": block_hash, "requester": terms.requester}
+        values |= {**_placed(job), "heard": time.time()}
+        marks = ", ".join("?" * len(values))
         with self._transaction() as db:
-            added = db.execute(
-                "INSERT OR IGNORE INTO jobs (job_id, terms, block, block_hash, step) VALUES (?, ?, ?, ?, ?)",
-                (job_id, json.dumps(terms.to_json()), block, block_hash, Step.SEEN),
-            ).rowcount
+            statement = f"INSERT OR IGNORE INTO jobs ({', '.join(values)}) VALUES ({marks})"
+            added = db.execute(statement, tuple(values.values())).rowcount
             if added:
-                self._note(db, job_id, Step.SEEN, "")
+                _note_placement(db, job)
             return bool(added)
 
     def job(self, job_id: int) -> JobRow | None:
         """The row of one job."""
-        with self._lock:
-            row = self._db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
-        return None if row is None else _job_row(row)
+        row = self._db.row(JOB_BY_ID, (job_id,))
+        return None if row is None else job_row(row, self.path)
 
-    def jobs(self, steps: tuple[Step, ...] = tuple(Step)) -> list[JobRow]:
-        """Rows in any of ``steps``, oldest first."""
-        marks = ",".join("?" * len(steps))
-        with self._lock:
-            rows = self._db.execute(f"SELECT * FROM jobs WHERE step IN ({marks}) ORDER BY job_id", steps).fetchall()
-        return [_job_row(row) for row in rows]
+    def jobs(self, steps: Collection[Step] = tuple(Step)) -> list[JobRow]:
+        """Rows in any of ``steps`` with their documents, oldest first."""
+        rows = self._db.rows(f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {_at_any(steps)} ORDER BY job_id", tuple(steps))
+        return [job_row(row, self.path) for row in rows]
+
+    def due(
+        self, now: float, limit: int, exclude: Collection[int] = (), steps: Collection[Step] = ACTIVE
+    ) -> list[DueJob]:
+        """Up to ``limit`` jobs to be worked on at ``now``, none of them in ``exclude``, oldest deadline first."""
+        enough = limit + len(exclude)
+        values = [value for step in steps for value in (step, now, enough)]
+        rows = self._db.rows(" UNION ALL ".join([_DUE_AT_STEP] * len(steps)) + _MOST_URGENT, (*values, enough))
+        found = [DueJob(row[0], Step(row[1]), *row[2:]) for row in rows if row[0] not in exclude]
+        return found[:limit]
 
     def advance(self, job: JobRow, step: Step, *, note: str = "", **changes: Any) -> JobRow:
-        """Write that ``job`` reached ``step``, with ``changes`` to other fields, in one transaction."""
-        moved = replace(job, step=step, attempts=0, retry_at=0.0, **changes)
+        """Write that ``job`` reached ``step``, with ``changes`` to other fields, in one transaction.
+
+        A sealed document's CID is put down as wanted (:meth:`want`). Raises :class:`Forgotten`.
+        """
+        since = job.since if step == job.step else time.time()
+        if "sealed" in changes:
+            changes["digest"] = hashlib.sha256(changes["sealed"]).digest()
+        moved = replace(job, step=step, attempts=0, retry_at=0.0, since=since, **changes)
         with self._transaction() as db:
-            self._write(db, moved)
-            self._note(db, job.job_id, step, note)
+            self._update(db, job, moved)
+            _note(db, job.job_id, step, note)
+            if "sealed" in changes:
+                _want(db, job.job_id, [CID.from_digest(changes["digest"])])
         return moved
 
     def postpone(self, job: JobRow, why: str, retry_at: float) -> JobRow:
-        """Write that the job's current step failed for now and when to try it again."""
+        """Write that the job's current step failed for now and when to try it again. Raises :class:`Forgotten`."""
         later = replace(job, attempts=job.attempts + 1, retry_at=retry_at)
         with self._transaction() as db:
-            self._write(db, later)
-            self._note(db, job.job_id, job.step, why)
+            self._update(db, job, later)
+            _note(db, job.job_id, job.step, why)
         return later
 
-    def history(self, job_id: int) -> list[tuple[float, Step, str]]:
-        """What happened to a job here: (Unix time, step, note), oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT at, step, note FROM history WHERE job_id = ? ORDER BY rowid", (job_id,)
-            ).fetchall()
-        return [(row["at"], Step(row["step"]), row["note"]) for row in rows]
+    def reopen(self, job_id: int, why: str, step: Step | None = None) -> bool:
+        """Work again on a job whose end the chain took back, from ``step`` or the one it was closed from.
+
+        ``False`` if it is not closed, or closed for good.
+        """
+        with self._transaction() as db:
+            last = db.execute(
+                "SELECT step FROM history WHERE job_id = ? AND step != 'closed' ORDER BY rowid DESC", (job_id,)
+            ).fetchone()
+            step = step or (Step(last["step"]) if last else Step.SEEN)
+            reopened = db.execute(
+                "UPDATE jobs SET step = ?, reason = CASE ? WHEN 'declining' THEN reason ELSE '' END, since = ?,"
+                " attempts = 0, retry_at = 0 WHERE job_id = ? AND step = 'closed' AND ended IS NULL",
+                (step, step, time.time(), job_id),
+            ).rowcount
+            if reopened:
+                _note(db, job_id, step, why)
+            return bool(reopened)
+
+    def history(self, job_id: int) -> list[Moment]:
+        """What happened to a job here, oldest first; nothing once it is pruned."""
+        return moments(self._db.rows(HISTORY_OF_JOB, (job_id,)))
 
     def counts(self) -> dict[str, int]:
         """Number of jobs in each step."""
-        with self._lock:
-            rows = self._db.execute("SELECT step, COUNT(*) AS n FROM jobs GROUP BY step").fetchall()
-        return {row["step"]: row["n"] for row in rows}
+        return dict(self._db.rows("SELECT step, COUNT(*) FROM jobs GROUP BY step"))
+
+    def known(self, job_ids: Iterable[int]) -> dict[int, bool]:
+        """Those of ``job_ids`` that are known, and whether each still is as the chain placed it: nobody began work."""
+        wanted, found = list(job_ids), {}
+        for first in range(0, len(wanted), _ASKED_AT_ONCE):
+            part = wanted[first : first + _ASKED_AT_ONCE]
+            marks = ",".join("?" * len(part))
+            found.update(self._db.rows(f"SELECT job_id, {_UNTOUCHED} FROM jobs WHERE job_id IN ({marks})", part))
+        return {job_id: bool(untouched) for job_id, untouched in found.items()}
+
+    def placed_after(self, block: int) -> list[JobRow]:
+        """Jobs nobody began work on and which events after ``block`` put where they are."""
+        rows = self._db.rows(f"SELECT {_JOB_COLUMNS} FROM jobs WHERE placed > ? AND block <= ?", (block, block))
+        return [job_row(row, self.path) for row in rows]
+
+    def unconfirmed(self) -> list[int]:
+        """Jobs we closed and of whose end the blocks read so far say nothing."""
+        return [row[0] for row in self._db.rows(_UNCONFIRMED)]
 
     # ----------------------------------------------------------------------------------------- blocks
 
     def last_block(self) -> tuple[int, bytes] | None:
         """Number and hash of the last block whose events are in the journal."""
-        with self._lock:
-            row = self._db.execute("SELECT number, hash FROM blocks ORDER BY number DESC LIMIT 1").fetchone()
-        return None if row is None else (row["number"], row["hash"])
+        row = self._db.row("SELECT number, hash FROM blocks ORDER BY number DESC LIMIT 1")
+        return None if row is None else tuple(row)
 
-    def blocks_backwards(self) -> list[tuple[int, bytes]]:
-        """Remembered blocks, newest first: the places to look for a common ancestor."""
-        with self._lock:
-            rows = self._db.execute("SELECT number, hash FROM blocks ORDER BY number DESC").fetchall()
-        return [(row["number"], row["hash"]) for row in rows]
-
-    def remember_block(self, number: int, block_hash: bytes) -> None:
-        """Write a block as a place to go back to; says nothing about what was in it."""
-        with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO blocks (number, hash) VALUES (?, ?)", (number, block_hash))
+    def blocks(self, up_to: int) -> list[tuple[int, bytes]]:
+        """Numbers and hashes of the remembered blocks up to number ``up_to``, oldest first."""
+        return [tuple(row) for row in self._db.rows(_BLOCKS_UP_TO, (up_to,))]
 
     def final_block(self) -> tuple[int, bytes] | None:
         """Number and hash of the newest block that the chain called final."""
-        with self._lock:
-            row = self._db.execute("SELECT value FROM meta WHERE key = 'final_block'").fetchone()
+        row = self._db.row("SELECT value FROM meta WHERE key = 'final_block'")
         if row is None:
             return None
         number, _, block_hash = row["value"].partition(":")
@@ -168,31 +276,61 @@ class Journal:
 
     def ingested(
         self,
-        number: int,
-        block_hash: bytes,
-        jobs: list[tuple[int, Terms, int, bytes]],
+        block: Block | None,
+        placed: Iterable[Placement] = (),
+        news: Iterable[News] = (),
         *,
-        final: tuple[int, bytes] | None = None,
+        ancestors: Iterable[Block] = (),
+        final: Block | None = None,
     ) -> int:
-        """Write the jobs created up to block ``number`` together with the block; returns how many were new.
+        """Write what the blocks up to ``block`` say, all or nothing; returns how many jobs were new.
 
-        ``final`` is the newest block the chain calls final, if that is news.
+        ``placed`` are jobs nobody has worked on yet. ``news`` of others wakes them, each event once. Without a
+        ``block`` nothing counts as read. ``ancestors`` are remembered as well; ``final`` is the newest final block.
         """
         with self._transaction() as db:
+            added = 0
+            for job in placed:
+                is_new = self.add_job(**{field.name: getattr(job, field.name) for field in fields(Placement)})
+                added += is_new
+                if not is_new:
+                    _move(db, job)
+            for each in news:
+                _wake(db, each)
+            for known in (*ancestors, *([block] if block else ())):
+                db.execute(
+                    "INSERT OR REPLACE INTO blocks (number, hash, parent_hash) VALUES (?, ?, ?)",
+                    (known.number, known.hash, known.parent_hash),
+                )
+            if block is not None:
+                too_old = block.number - REMEMBERED_BLOCKS
+                db.execute("DELETE FROM blocks WHERE number <= ?", (too_old,))
+                db.execute("DELETE FROM events WHERE block <= ?", (too_old,))
             if final is not None:
-                value = f"{final[0]}:{final[1].hex()}"
+                value = f"{final.number}:{final.hash.hex()}"
                 db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('final_block', ?)", (value,))
-            added = sum(self.add_job(*job) for job in jobs)
-            self.remember_block(number, block_hash)
-            db.execute("DELETE FROM blocks WHERE number <= ?", (number - 5_000,))
             return added
 
-    def rewind(self, ancestor: int) -> int:
-        """Forget what came after block ``ancestor``; returns how many jobs went with it."""
+    def rewind(self, ancestor: int, placed: Iterable[Placement] = ()) -> int:
+        """Forget what came after block ``ancestor``; returns how many jobs went with it.
+
+        ``placed`` says where the chain up to there has the jobs of :meth:`placed_after`. Other jobs of which later
+        events are gone are looked at again.
+        """
         with self._transaction() as db:
             db.execute("DELETE FROM blocks WHERE number > ?", (ancestor,))
-            db.execute("DELETE FROM history WHERE job_id IN (SELECT job_id FROM jobs WHERE block > ?)", (ancestor,))
-            return db.execute("DELETE FROM jobs WHERE block > ?", (ancestor,)).rowcount
+            for table in ("history", "pins", "events"):
+                db.execute(
+                    f"DELETE FROM {table} WHERE job_id IN (SELECT job_id FROM jobs WHERE block > ?)", (ancestor,)
+                )
+            gone = db.execute("DELETE FROM jobs WHERE block > ?", (ancestor,)).rowcount
+            touched = "job_id IN (SELECT job_id FROM events WHERE block > ?)"
+            db.execute(f"UPDATE jobs SET retry_at = 0 WHERE step != 'closed' AND {touched}", (ancestor,))
+            db.execute("UPDATE jobs SET ended = NULL WHERE ended > ?", (ancestor,))
+            db.execute("DELETE FROM events WHERE block > ?", (ancestor,))
+            for placement in placed:
+                _move(db, placement)
+            return gone
 
     # ----------------------------------------------------------------------------------------- outbox
 
@@ -209,10 +347,19 @@ class Journal:
             db.execute("DELETE FROM outbox WHERE tx_hash = ?", (attempt.tx_hash,))
 
     def next_nonce(self, sender: str) -> int:
-        """One more than the highest nonce signed for."""
-        with self._lock:
-            row = self._db.execute("SELECT MAX(nonce) AS top FROM outbox WHERE sender = ?", (sender,)).fetchone()
-        return 0 if row["top"] is None else row["top"] + 1
+        """One more than the highest nonce signed for, or known to be used before this journal began."""
+        row = self._db.row("SELECT MAX(nonce) + 1 FROM outbox WHERE sender = ?", (sender,))
+        floor = self._db.row("SELECT value FROM meta WHERE key = ?", (f"nonce:{sender}",))
+        return max(row[0] or 0 if row else 0, int(floor[0]) if floor else 0)
+
+    def start_nonces_at(self, sender: str, nonce: int) -> None:
+        """Take nonces below ``nonce`` for used, by transactions this journal does not know."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (f"nonce:{sender}", str(nonce)))
+
+    def attempt(self, purpose: str) -> Attempt | None:
+        """The newest transaction signed for ``purpose``."""
+        return next(iter(self.attempts(purpose)), None)
 
     def attempts(self, purpose: str) -> list[Attempt]:
         """The transactions signed for ``purpose``, newest first."""
@@ -227,151 +374,194 @@ class Journal:
         with self._transaction() as db:
             db.execute("UPDATE outbox SET closed = 1 WHERE sender = ? AND nonce = ?", (sender, nonce))
 
-    def _attempts(self, condition: str, *values: object) -> list[Attempt]:
-        with self._lock:
-            rows = self._db.execute(f"SELECT {', '.join(_ATTEMPT_FIELDS)} FROM outbox WHERE {condition}", values)
-            return [Attempt(*row) for row in rows]
+    # ---------------------------------------------------------------------------------------- content
 
-    # --------------------------------------------------------------------------------------- internals
+    def want(self, job_id: int, cids: Iterable[CID]) -> None:
+        """Put down, before they are pinned, that a job needs these; idempotent."""
+        with self._transaction() as db:
+            _want(db, job_id, cids)
+
+    def needed_content(self) -> set[CID]:
+        """What must not be dropped: specs of jobs that are not closed, and everything wanted and not released."""
+        specs = self._db.rows("SELECT DISTINCT json_extract(terms, '$.spec') FROM jobs WHERE step != 'closed'")
+        pins = self._db.rows("SELECT DISTINCT cid FROM pins")
+        wanted = {CID.from_digest(bytes.fromhex(row[0].removeprefix("0x"))) for row in specs}
+        return wanted | {CID.parse(row[0]) for row in pins}
+
+    def releasable(self, closed_before: float) -> list[CID]:
+        """Wanted only by jobs that were closed for good before a Unix time: unpin them, then :meth:`release`."""
+        rows = self._db.rows(
+            "SELECT cid FROM pins LEFT JOIN jobs USING (job_id) GROUP BY cid"
+            " HAVING MIN(step IS NULL OR (step = 'closed' AND ended IS NOT NULL AND since < ?))",
+            (closed_before,),
+        )
+        return [CID.parse(row[0]) for row in rows]
+
+    def release(self, cids: Iterable[CID]) -> None:
+        """Forget that jobs wanted these."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM pins WHERE cid = ?", [(str(cid),) for cid in cids])
+
+    # --------------------------------------------------------------------------------------- housekeeping
+
+    def prune(self, closed_before: float) -> int:
+        """Drop documents, history and transactions of jobs closed for good before a Unix time; returns how many jobs.
+
+        Digests, outcomes and the highest nonce stay. Does at most :data:`PRUNED_AT_ONCE` jobs: call it again while it
+        returns that many.
+        """
+        old = "SELECT job_id FROM jobs WHERE step = 'closed' AND NOT pruned AND ended IS NOT NULL AND since < ? LIMIT ?"
+        with self._transaction() as db:
+            jobs = [tuple(row) for row in db.execute(old, (closed_before, PRUNED_AT_ONCE))]
+            db.executemany("DELETE FROM history WHERE job_id = ?", jobs)
+            db.executemany("UPDATE jobs SET result = NULL, sealed = NULL, pruned = 1 WHERE job_id = ?", jobs)
+            # What was signed before the oldest open job was heard of cannot be about an open job.
+            db.execute(
+                "DELETE FROM outbox WHERE closed"
+                " AND at < MIN(?, COALESCE((SELECT MIN(heard) FROM jobs WHERE step != 'closed'), ?))"
+                " AND nonce < (SELECT MAX(nonce) FROM outbox AS other WHERE other.sender = outbox.sender)",
+                (closed_before, closed_before),
+            )
+            return len(jobs)
+
+    # ------------------------------------------------------------------------------------------ internals
 
     def _claim(self, identity: dict[str, str]) -> None:
-        """Refuse a journal written for another chain, contract, account or schema."""
-        wanted = {**identity, "schema": str(SCHEMA_VERSION)}
+        """Refuse a journal written for another chain, contract or account."""
         with self._transaction() as db:
-            known = {row["key"]: row["value"] for row in db.execute("SELECT key, value FROM meta")}
-            if not known:
-                db.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", wanted.items())
-                return
-        for key, value in wanted.items():
-            if known.get(key) != value:
-                self.close()
-                raise JournalError(
-                    f"is for {key} {known.get(key)}, not {value}", field=str(self.path), remedy="use another file"
-                )
+            known = dict(db.execute("SELECT key, value FROM meta").fetchall())
+            for key, value in identity.items():
+                if known.setdefault(key, value) != value:
+                    raise JournalError(
+                        f"is for {key} {known[key]}, not {value}", field=str(self.path), remedy="use another file"
+                    )
+            db.executemany("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", identity.items())
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._db.in_transaction:  # part of a larger one
-                yield self._db
-                return
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+    def _require_readable(self) -> None:
+        """Refuse rows that make no sense now rather than in the middle of a job."""
+        for step in self.counts():
+            _parsed(lambda step=step: Step(step), self.path, f"step {step!r}")
+        for row in self._db.rows("SELECT job_id, terms FROM jobs WHERE step != 'closed'"):
+            _terms(row, self.path)
 
-    def _write(self, db: sqlite3.Connection, job: JobRow) -> None:
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._db.transaction()
+
+    def _update(self, db: sqlite3.Connection, job: JobRow, moved: JobRow) -> None:
+        """Write the fields in which ``moved`` differs, if the row still is what ``job`` says."""
+        names = [field.name for field in fields(JobRow) if getattr(moved, field.name) != getattr(job, field.name)]
+        values = {name: getattr(moved, name) for name in names}
+        if "terms" in values:
+            values["terms"] = json.dumps(moved.terms.to_json())
+        values |= {"step": moved.step, "deadline": moved.terms.deliver_by, "placed": None}
+        if moved.step == Step.CLOSED and moved.terms.is_open:
+            values["ended"] = 0  # it never was ours, so the chain has nothing to confirm
+        changes = ", ".join(f"{name} = ?" for name in values)
         written = db.execute(
-            "UPDATE jobs SET terms = ?, step = ?, reason = ?, attempts = ?, retry_at = ?, result = ?, sealed = ?"
-            " WHERE job_id = ? AND block_hash = ?",
-            (
-                json.dumps(job.terms.to_json()),
-                job.step,
-                job.reason,
-                job.attempts,
-                job.retry_at,
-                job.result,
-                job.sealed,
-                job.job_id,
-                job.block_hash,
-            ),
+            f"UPDATE jobs SET {changes} WHERE job_id = ? AND block_hash = ? AND step = ?",
+            (*values.values(), job.job_id, job.block_hash, job.step),
         ).rowcount
         if not written:
-            raise Forgotten(f"job {job.job_id} of block 0x{job.block_hash.hex()} is not in the journal any more")
+            raise Forgotten(f"job {job.job_id} of block 0x{job.block_hash.hex()} is not at {job.step} any more")
 
-    def _note(self, db: sqlite3.Connection, job_id: int, step: Step, note: str) -> None:
-        db.execute(
-            "INSERT INTO history (job_id, at, step, note) VALUES (?, ?, ?, ?)", (job_id, time.time(), step, note)
-        )
-
-
-def read_counts(path: Path) -> dict[str, int]:
-    """Number of jobs in each step, also while a node runs. Raises :class:`JournalError`."""
-    if not path.exists():
-        raise JournalError(
-            "there is no journal", field=str(path), remedy="start the node once with `qscrow oracle run`"
-        )
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            return dict(db.execute("SELECT step, COUNT(*) FROM jobs GROUP BY step").fetchall())
-    except sqlite3.Error as err:
-        raise JournalError(f"cannot be read ({err})", field=str(path)) from None
+    def _attempts(self, condition: str, *values: object) -> list[Attempt]:
+        rows = self._db.rows(f"SELECT {', '.join(_ATTEMPT_FIELDS)} FROM outbox WHERE {condition}", values)
+        return [Attempt(*row) for row in rows]
 
 
-def _claim_file(path: Path) -> IO[str]:
-    """Hold the journal's lock file; the system lets go of it when the process dies, however it dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    guard = path.with_suffix(".lock").open("w")
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        guard.close()
-        raise JournalError(
-            "another node is using it", field=str(path), remedy="stop that node; one journal serves one node"
-        ) from None
-    return guard
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        db = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("BEGIN EXCLUSIVE")
-        for statement in _SCHEMA:
-            db.execute(statement)
-        db.execute("COMMIT")
-    except sqlite3.OperationalError as err:
-        raise JournalError(f"cannot be opened ({err})", field=str(path)) from None
-    except sqlite3.DatabaseError as err:
-        raise JournalError(
-            f"is damaged ({err})", field=str(path), remedy="restore it from a backup; do not start without it"
-        ) from None
-    return db
-
-
-def _job_row(row: sqlite3.Row) -> JobRow:
+def job_row(row: sqlite3.Row, path: Path) -> JobRow:
+    """A row of the table ``jobs``. Raises :class:`JournalError` if it makes no sense."""
     values = dict(row)
-    values["terms"] = Terms.from_json(json.loads(values["terms"]))
-    values["step"] = Step(values["step"])
-    return JobRow(**values)
+    step = _parsed(lambda: Step(values["step"]), path, f"the step of job {values['job_id']}")
+    return JobRow(**{**values, "terms": _terms(row, path), "step": step})
 
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS jobs (
-        job_id INTEGER PRIMARY KEY,
-        terms TEXT NOT NULL,
-        block INTEGER NOT NULL,
-        block_hash BLOB NOT NULL,
-        step TEXT NOT NULL,
-        reason TEXT NOT NULL DEFAULT '',
-        attempts INTEGER NOT NULL DEFAULT 0,
-        retry_at REAL NOT NULL DEFAULT 0,
-        result TEXT,
-        sealed BLOB
-    )""",
-    "CREATE INDEX IF NOT EXISTS jobs_by_step ON jobs (step)",
-    """CREATE TABLE IF NOT EXISTS history (
-        job_id INTEGER NOT NULL, at REAL NOT NULL, step TEXT NOT NULL, note TEXT NOT NULL
-    )""",
-    "CREATE INDEX IF NOT EXISTS history_by_job ON history (job_id)",
-    """CREATE TABLE IF NOT EXISTS outbox (
-        tx_hash BLOB PRIMARY KEY,
-        purpose TEXT NOT NULL,
-        sender TEXT NOT NULL,
-        nonce INTEGER NOT NULL,
-        raw BLOB NOT NULL,
-        max_fee INTEGER NOT NULL,
-        max_tip INTEGER NOT NULL,
-        block INTEGER NOT NULL,
-        closed INTEGER NOT NULL DEFAULT 0,
-        at REAL NOT NULL
-    )""",
-    "CREATE INDEX IF NOT EXISTS outbox_by_purpose ON outbox (purpose)",
-)
+def moments(rows: Iterable[sqlite3.Row]) -> list[Moment]:
+    """What :data:`HISTORY_OF_JOB` answers."""
+    return [Moment(row["at"], Step(row["step"]), row["note"]) for row in rows]
+
+
+def _terms(row: sqlite3.Row, path: Path) -> Terms:
+    return _parsed(lambda: Terms.from_json(json.loads(row["terms"])), path, f"the terms of job {row['job_id']}")
+
+
+def _parsed(read: Any, path: Path, what: str) -> Any:
+    try:
+        return read()
+    except (ValueError, TypeError, InputError):
+        raise damaged(path, f"{what} cannot be read") from None
+
+
+def _placed(job: Placement) -> dict[str, Any]:
+    """The columns that say where the chain has a job."""
+    closed = job.step == Step.CLOSED
+    return {
+        "terms": json.dumps(job.terms.to_json()),
+        "step": job.step,
+        "reason": job.reason,
+        "digest": job.digest,
+        "deadline": job.terms.deliver_by,
+        "since": time.time(),
+        "placed": job.placed,
+        "ended": job.placed if closed else None,
+        "pruned": closed,  # there is nothing to prune
+    }
+
+
+def _move(db: sqlite3.Connection, job: Placement) -> None:
+    """Put a job where the chain has it, unless somebody began work on it or it is another by now."""
+    values = {**_placed(job), "attempts": 0, "retry_at": 0}
+    changes = ", ".join(f"{name} = ?" for name in values)
+    moved = db.execute(
+        f"UPDATE jobs SET {changes} WHERE job_id = ? AND block_hash = ? AND {_UNTOUCHED}",
+        (*values.values(), job.job_id, job.block_hash),
+    ).rowcount
+    if moved:
+        _note_placement(db, job)
+
+
+def _note_placement(db: sqlite3.Connection, job: Placement) -> None:
+    if job.step != Step.CLOSED:  # a line for each of a hundred thousand jobs long past would help nobody
+        _note(db, job.job_id, job.step, "as on chain" if job.placed else "")
+    if job.digest is not None:
+        _want(db, job.job_id, [CID.from_digest(job.digest)])
+
+
+def _wake(db: sqlite3.Connection, news: News) -> None:
+    """Have a job looked at now, unless this very event did so before."""
+    is_new = db.execute(
+        "INSERT OR IGNORE INTO events (tx_hash, block_hash, log_index, block, job_id) VALUES (?, ?, ?, ?, ?)",
+        (*news.key, news.block, news.job_id),
+    ).rowcount
+    if is_new:
+        db.execute("UPDATE jobs SET retry_at = 0 WHERE job_id = ? AND step != 'closed'", (news.job_id,))
+        if news.ended:
+            # The first end counts: one that came after it may be undone without it.
+            db.execute("UPDATE jobs SET ended = COALESCE(ended, ?) WHERE job_id = ?", (news.block, news.job_id))
+
+
+def _note(db: sqlite3.Connection, job_id: int, step: Step, note: str) -> None:
+    db.execute("INSERT INTO history (job_id, at, step, note) VALUES (?, ?, ?, ?)", (job_id, time.time(), step, note))
+
+
+def _want(db: sqlite3.Connection, job_id: int, cids: Iterable[CID]) -> None:
+    db.executemany("INSERT OR IGNORE INTO pins (cid, job_id) VALUES (?, ?)", [(str(cid), job_id) for cid in cids])
+
+
+def _at_any(steps: Collection[Step]) -> str:
+    return f"step IN ({','.join('?' * len(steps))})"
+
+
+HISTORY_OF_JOB = "SELECT at, step, note FROM history WHERE job_id = ? ORDER BY rowid"
+JOB_BY_ID = f"SELECT {', '.join(field.name for field in fields(JobRow))} FROM jobs WHERE job_id = ?"
+_ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
+_JOB_COLUMNS = ", ".join(field.name for field in fields(JobRow))
+_DUE_COLUMNS = ", ".join(field.name for field in fields(DueJob))
+# By step, so that the index has the order; named, because the planner knows nothing of how many are closed.
+_DUE_AT_STEP = f"""SELECT * FROM (SELECT {_DUE_COLUMNS} FROM jobs INDEXED BY jobs_due
+    WHERE step = ? AND step != 'closed' AND retry_at <= ? ORDER BY deadline, job_id LIMIT ?)"""
+_MOST_URGENT = " ORDER BY deadline, job_id LIMIT ?"
+_UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
+    WHERE step = 'closed' AND ended IS NULL ORDER BY job_id"""
+_UNTOUCHED = "(step = 'seen' OR placed IS NOT NULL)"
+_BLOCKS_UP_TO = "SELECT number, hash FROM blocks WHERE number <= ? ORDER BY number"

@@ -106,10 +106,11 @@ class Seconds(Kind):
 
     def show(self, value: Any) -> str:
         """See :class:`Kind`."""
-        return f"{value:g}"
+        return _number(value)
 
     def _range(self) -> str:
-        return f"more than {self.above:g} and at most {self.most:g}" if self.above >= 0 else f"0 to {self.most:g}"
+        most = _number(self.most)
+        return f"more than {_number(self.above)} and at most {most}" if self.above >= 0 else f"0 to {most}"
 
     def __str__(self) -> str:
         return f"seconds, {self._range()}"
@@ -331,6 +332,11 @@ def _is_http(url: str) -> bool:
         return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:  # unbalanced brackets, a port that is no number
         return False
+
+
+def _number(value: float) -> str:
+    """In digits alone, and all of them."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _quoted(text: str) -> str:

@@ -33,7 +33,7 @@ WAITING = (
     "too_late",
     OTHER,
 )
-TRANSACTIONS = ("sent", "bumped", "resent", "filled", "cancelled", "reverted", "closed")
+TRANSACTIONS = ("bumped", "resent", "filled", "closed")
 RPC_ERRORS = ("unavailable", OTHER)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -79,10 +79,8 @@ class Metrics:
         self._steps = counter("qscrow_steps", "Steps that jobs completed.", "step", steps)
         self._step_seconds = histogram("qscrow_step_seconds", "Time spent on one step.", "step", steps)
         self._declined = counter("qscrow_declined", "Jobs declined.", "reason", (OTHER,))
-        self._run_seconds = histogram("qscrow_run_seconds", "Time one circuit took to run.")
         self._waiting = gauge("qscrow_jobs_waiting", "Jobs that wait.", "reason", WAITING)
         self._at_work = gauge("qscrow_jobs_in_flight", "Jobs that are being worked on.")
-        self._worker_restarts = counter("qscrow_worker_restarts", "Worker processes that had to be replaced.")
         self._internal_errors = counter("qscrow_internal_errors", "Errors nobody expected.")
 
         self._tick_seconds = histogram("qscrow_tick_seconds", "Time of one look at the chain.")
@@ -98,15 +96,12 @@ class Metrics:
 
         self._transactions = counter("qscrow_transactions", "What happened to transactions.", "event", TRANSACTIONS)
         self._in_flight = gauge("qscrow_transactions_in_flight", "Transactions that are not mined yet.")
-        self._gas = counter("qscrow_gas_used", "Gas used by mined transactions.")
-        self._fees = counter("qscrow_fees_ether", "Fees paid for mined transactions.")
         self._balance = gauge("qscrow_balance_ether", "What the account holds.")
         self._low_balance = gauge("qscrow_low_balance_ether", "Below this the node is unhealthy.")
         self._free_stake = gauge("qscrow_free_stake_ether", "Stake that no job has locked.")
         self._locked_stake = gauge("qscrow_locked_stake_ether", "Stake locked as bonds.")
         self._credit = gauge("qscrow_credit_ether", "What the escrow owes the oracle.")
 
-        self._content = gauge("qscrow_content_bytes", "Size of the embedded content store.")
         self._disk_free = gauge("qscrow_disk_free_bytes", "Free space where the journal is.")
         self._healthy = gauge("qscrow_healthy", "Whether /health says 200.")
         self._ready = gauge("qscrow_ready", "Whether the node takes jobs.")
@@ -138,10 +133,6 @@ class Metrics:
             known = reason in self._reasons
         self._declined.labels(reason if known else OTHER).inc()
 
-    def ran(self, seconds: float) -> None:
-        """A circuit ran."""
-        self._run_seconds.observe(seconds)
-
     def waiting(self, counts: Mapping[str, int]) -> None:
         """How many jobs wait, by reason; what is not in :data:`WAITING` counts as ``other``."""
         known = {reason: counts.get(reason, 0) for reason in WAITING}
@@ -152,10 +143,6 @@ class Metrics:
     def at_work(self, jobs: int) -> None:
         """How many jobs are being worked on."""
         self._at_work.set(jobs)
-
-    def worker_restarted(self, times: int = 1) -> None:
-        """A worker process was replaced."""
-        self._worker_restarts.inc(times)
 
     def internal_error(self) -> None:
         """An error nobody expected."""
@@ -199,11 +186,6 @@ class Metrics:
         """How many transactions are not mined yet."""
         self._in_flight.set(transactions)
 
-    def mined(self, gas: int, fee: int) -> None:
-        """A transaction of ours was mined: gas used, and the fee in wei."""
-        self._gas.inc(gas)
-        self._fees.inc(fee / WEI_PER_ETHER)
-
     def funds(self, *, balance: int, low_balance: int, free_stake: int, locked_stake: int, credit: int) -> None:
         """The oracle's money, in wei."""
         self._balance.set(balance / WEI_PER_ETHER)
@@ -213,10 +195,6 @@ class Metrics:
         self._credit.set(credit / WEI_PER_ETHER)
 
     # ------------------------------------------------------------------------------------------ machine
-
-    def content(self, size: int) -> None:
-        """Bytes in the embedded content store."""
-        self._content.set(size)
 
     def disk(self, free: int) -> None:
         """Free bytes where the journal is."""

@@ -24,12 +24,13 @@ from oracle.chain.failures import Reverted
 from oracle.chain.history import fetch_job
 from oracle.chain.sender import MinedButReverted, Sender, TooManyInFlight
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.lint import lint
+from oracle.circuits.lint import LintReport, lint
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import ContentStore, get_object, put_object
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import (
+    BackendUnavailable,
     ChainError,
     CircuitRejected,
     ContentError,
@@ -57,7 +58,9 @@ MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
 SPECS_REMEMBERED = 256
 RECENT_SECONDS = 0.5
 RUN_GRACE_SECONDS = 30
-TRANSIENT = (ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
+TRANSIENT = (BackendUnavailable, ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
+# Between looking at a job, accepting it and running it, others may be more urgent.
+SCHEDULED = frozenset({Step.CHECKED, Step.ACCEPTED})
 # What a run can end with through no fault of its circuit, at least not for certain: worth trying again.
 MACHINE_FAULTS = frozenset({"worker_lost", "killed"})
 
@@ -87,10 +90,14 @@ class Tools:
 
 
 class Pipeline:
-    """Takes jobs forward. ``report(job id, step, note)`` is called after every step, for people."""
+    """Takes jobs forward. ``report(job id, step, note)`` is called after every step, for people;
+    ``took(step, seconds)`` hears how long a job was worked on in ``step``."""
 
-    def __init__(self, tools: Tools, report: Report = lambda *_: None):
+    def __init__(
+        self, tools: Tools, report: Report = lambda *_: None, took: Callable[[Step, float], None] = lambda *_: None
+    ):
         self._t = tools
+        self._took = took
         self._oracle = tools.sender.address
         self.report = report
         # Asked for every job, and the same for all of them for a while.
@@ -107,14 +114,18 @@ class Pipeline:
         }
 
     def advance(self, job: JobRow) -> JobRow:
-        """Take ``job`` as far as it goes now; returns its last row. Expected failures end up in the journal."""
+        """Take ``job`` on until it has to wait, or until whether it goes on is for the scheduler to say; returns its
+        last row. Expected failures end up in the journal."""
         with suppress(Forgotten):  # a reorganisation took the job away meanwhile
             while job.step in self._steps:
-                before = job
+                before, began = job, time.monotonic()
                 job = self._one_step(job)
+                self._took(before.step, time.monotonic() - began)
                 if job.step == before.step:
                     break
                 self.report(job.job_id, job.step, job.reason)
+                if job.step in SCHEDULED:
+                    break
         return job
 
     def _one_step(self, job: JobRow) -> JobRow:
@@ -141,11 +152,17 @@ class Pipeline:
         check_terms(job.terms, self._t.config, now=now, free_stake=self._free_stake())
         spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
-        request, decision, qubits = self._request(job, spec)
-        estimate = self._t.backend.estimate(request, qubits)
+        request, decision, report = self._request(job, spec)
+        estimate = self._t.backend.estimate(request, report.qubits, report.expanded_gates, dynamic=report.dynamic)
         if now + estimate.seconds + self._t.config.margin_seconds > job.terms.deliver_by:
             raise PolicyDenied("too_little_time", f"needs about {estimate.seconds:.0f} s", field="deliver_by")
-        return self._t.journal.advance(job, Step.CHECKED, note=decision.reasons.get(decision.backend or "", ""))
+        return self._t.journal.advance(
+            job,
+            Step.CHECKED,
+            note=decision.reasons.get(decision.backend or "", ""),
+            seconds=estimate.seconds,
+            memory_bytes=estimate.memory_bytes,
+        )
 
     def _accept(self, job: JobRow) -> JobRow:
         """CHECKED → ACCEPTED. Acceptance comes before the run, so that the requester cannot cancel a finished job,
@@ -161,8 +178,9 @@ class Pipeline:
         spec = self._spec(job.terms.spec)
         request, decision, _ = self._request(job, spec)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
-        reference = self._t.backend.reconcile(tag) or self._t.backend.submit(request, tag)
-        run = self._t.backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
+        backend = self._t.backend
+        reference = backend.reconcile(tag) or backend.submit(request, tag, expected_seconds=job.seconds)
+        run = backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
         # Fixed here: the sealed result and the delivery must name the same charge, whatever prices become.
         charge = min(charge_for(spec, self._t.config), job.terms.budget - job.terms.validator_fee)
         stored = {"run": asdict(run), "routing": decision.as_dict(), "charge": charge}
@@ -232,8 +250,8 @@ class Pipeline:
         except ContentError as err:
             raise _unrunnable_content(err) from err
 
-    def _request(self, job: JobRow, spec: dict[str, Any]) -> tuple[RunRequest, Decision, int]:
-        """The run a spec asks for, linted, where it may happen, and how many qubits it has."""
+    def _request(self, job: JobRow, spec: dict[str, Any]) -> tuple[RunRequest, Decision, LintReport]:
+        """The run a spec asks for, where it may happen, and how large it is."""
         quantum = spec["quantum"]
         source = self._circuit(job.terms, spec)
         report = lint(source, quantum["format"], self._t.limits)
@@ -244,7 +262,7 @@ class Pipeline:
             raise PolicyDenied("no_backend", "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
         seed = quantum["seed"] if quantum["seed"] is not None else self._derived_seed(job)
         request = RunRequest(source, quantum["format"], quantum["shots"], seed, self._t.limits)
-        return request, decision, report.qubits
+        return request, decision, report
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
         try:

@@ -40,6 +40,7 @@ class Watch:
         self._show = show
         self._clock = clock
         self._funds_at: float | None = None
+        self._journal_failed = False
 
     # --------------------------------------------------------------------------------------------- jobs
 
@@ -59,7 +60,11 @@ class Watch:
     # -------------------------------------------------------------------------------------------- chain
 
     def looked(self, seconds: float, *, head: int, target: int, last: int) -> None:
-        """A look at the chain was completed; blocks as in :meth:`Health.at`."""
+        """A look at the chain was completed; blocks as in :meth:`Health.at`. The journal is well again if it did not
+        fail since the look before."""
+        if not self._journal_failed:
+            self.health.journal()
+        self._journal_failed = False
         self.health.beat()
         self.health.at(head, target, last)
         self.metrics.ticked(seconds, time.time())
@@ -77,6 +82,7 @@ class Watch:
 
     def journal_failed(self, err: Exception) -> None:
         """The journal could not be written."""
+        self._journal_failed = True
         self.health.journal(str(err))
         event("journal trouble", "error", error=str(err))
 

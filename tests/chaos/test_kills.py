@@ -20,8 +20,8 @@ WRITES = sorted(
     for name, method in inspect.getmembers(Journal, inspect.isfunction)
     if not name.startswith("_") and re.search(r"_transaction\(|INSERT|UPDATE|DELETE", inspect.getsource(method))
 )
-# Writes that this story has no occasion for: they belong to reorganisations and refusals, and are tested there.
-OTHER_STORIES = {"rewind", "forget", "postpone"}
+# Writes that this story has no occasion for: they belong to reorganisations, refusals and housekeeping.
+OTHER_STORIES = {"forget", "postpone", "prune", "release", "reopen", "rewind", "start_nonces_at", "together", "want"}
 FAIL = Point("backend.result", do="reject:circuit_broke", moment="before")
 LIVES = 80
 

@@ -12,7 +12,7 @@ from oracle.chain.client import ChainClient
 from oracle.chain.deploy import deploy
 from oracle.chain.history import fetch_job
 from oracle.chain.localnet import advance_time, dev_accounts, in_process_chain
-from oracle.chain.sender import Sender
+from oracle.chain.sender import Sender, Tended
 from oracle.content.cid import CID
 from oracle.content.store import BlockStore
 from oracle.jobs.states import State
@@ -20,6 +20,7 @@ from oracle.jobs.terms import ZERO_ADDRESS
 from oracle.node.assembly import opened_node
 from oracle.node.config import NodeConfig
 from oracle.node.journal import ACTIVE, Journal, Step
+from oracle.node.watch import Watch
 from oracle.requester.draft import load_draft, write_example
 from oracle.requester.results import open_result
 from oracle.requester.submit import Parties, prepare, submit
@@ -63,14 +64,15 @@ class Bench:
 
     def node(self, *, store=None, report=lambda *_: None, **options):
         """An opened node of the operator; the journal is always the same file."""
+        config = NodeConfig(**{"workers": 1, "poll_seconds": 0.02, "max_backoff_seconds": 0.1, **options})
         return opened_node(
             self.chain,
             self.operator,
             self.oracle_key,
             store=store or self.store,
             journal=self.folder / "journal.db",
-            config=NodeConfig(**{"workers": 1, "poll_seconds": 0.02, "max_backoff_seconds": 0.1, **options}),
-            report=report,
+            config=config,
+            watch=Watch(config, show=report),
         )
 
     def journal(self) -> Journal:
@@ -184,7 +186,9 @@ def test_node__killed_around_a_broadcast__sends_the_same_transaction(bench, monk
 
     with monkeypatch.context() as patched:
         patched.setattr(Sender, target, dying_before if moment == "recorded" else dying_after)
-        patched.setattr(Sender, "tend", lambda self: None)  # the main loop must not outlive the thread that is killed
+        patched.setattr(
+            Sender, "tend", lambda self: Tended()
+        )  # the main loop must not outlive the thread that is killed
         with bench.node() as node, pytest.raises(Killed):
             bench.run_until_idle(node)
     before = bench.chain.w3.eth.get_transaction_count(bench.operator.address)

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "chaos")]
 
 import oracle.node.assembly as assembly  # noqa: E402
+from oracle.backends.aer import AerBackend  # noqa: E402
 from oracle.chain.client import ChainClient  # noqa: E402
 from oracle.chain.deployments import Deployment  # noqa: E402
 from oracle.circuits.limits import CircuitLimits  # noqa: E402
@@ -40,6 +41,8 @@ from oracle.content.store import BlockStore  # noqa: E402
 from oracle.jobs.errors import CircuitRejected, QscrowError  # noqa: E402
 from oracle.node.config import NodeConfig  # noqa: E402
 from oracle.node.journal import Journal  # noqa: E402
+from oracle.node.logs import writing  # noqa: E402
+from oracle.node.watch import Watch  # noqa: E402
 
 
 def main() -> int:
@@ -77,17 +80,19 @@ def _run(plan: dict[str, Any]) -> None:
     chain = _chain(plan["urls"], Deployment.load(home / "deployments", plan["chain_id"]))
     known = {field.name for field in fields(NodeConfig)}
     config = NodeConfig(**{name: value for name, value in _frozen(plan["config"]).items() if name in known})
-    with assembly.opened_node(
-        chain,
-        account,
-        key,
-        store=open_store(settings.content, plan["env"]),
-        journal=settings.journal(chain.chain_id, account.address),
-        config=config,
-        limits=CircuitLimits.from_mapping(plan["limits"]),
-        report=lambda job, step, note: print(f"job {job} {step} {note}", flush=True),
-        complain=lambda text: print(f"complaint: {text}", flush=True),
-    ) as node:
+    with (
+        writing(),
+        assembly.opened_node(
+            chain,
+            account,
+            key,
+            store=open_store(settings.content, plan["env"]),
+            journal=settings.journal(chain.chain_id, account.address),
+            config=config,
+            limits=CircuitLimits.from_mapping(plan["limits"]),
+            watch=Watch(config, show=lambda job, step, note: print(f"job {job} {step} {note}", flush=True)),
+        ) as node,
+    ):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: node.stop())
         print("ready", flush=True)
@@ -131,7 +136,7 @@ class Faults:
         classes: dict[str, tuple[type, ...]] = {
             "journal": (Journal,),
             "content": (BlockStore, KuboStore),
-            "backend": (assembly.AerBackend, RecordedRuns),
+            "backend": (AerBackend, RecordedRuns),
         }
         for name in sorted({point["at"] for point in self._points}):
             if name == "commit":
@@ -254,8 +259,8 @@ class RecordedRuns:
 
 
 def _record_runs(folder: Path) -> None:
-    real = assembly.AerBackend
-    assembly.AerBackend = lambda *args, **options: RecordedRuns(real(*args, **options), folder)
+    real = assembly.open_backend
+    assembly.open_backend = lambda *args, **options: RecordedRuns(real(*args, **options), folder)
 
 
 # ----------------------------------------------------------------------------------------------- server

@@ -39,7 +39,8 @@ from oracle.content.store import BlockStore
 from oracle.jobs.errors import QscrowError
 from oracle.jobs.states import TAKEN, State
 from oracle.jobs.terms import ZERO_ADDRESS
-from oracle.node.journal import ACTIVE, Journal, read_counts
+from oracle.node.journal import ACTIVE, Journal
+from oracle.node.status import read_counts
 from oracle.requester.draft import Draft, load_draft, write_example
 from oracle.requester.results import open_result
 from oracle.requester.submit import Parties, prepare, submit

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,20 @@ class World:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> Any:
+    with made_world(tmp_path_factory) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def new_world(tmp_path_factory) -> Any:
+    """One on whose chain no time has passed and no oracle has worked."""
+    with made_world(tmp_path_factory) as made:
+        yield made
+
+
+@contextmanager
+def made_world(tmp_path_factory) -> Iterator[World]:
+    """Accounts, keys and a chain of their own."""
     home = tmp_path_factory.mktemp("world") / "home"
     w3 = in_process_chain()
     deployer, requester, oracle, stranger = dev_accounts(4)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,31 @@ def test_collect__named_by_a_live_job__stays_with_all_below(store):
     kept, dropped = store.put(large(b"k"), pin=False), store.put(b"dropped", pin=False)
     age(store)
 
-    store.collect(keep=[kept, CID.of(b"a job's circuit that never came")])
+    store.collect(lambda: nullcontext([kept, CID.of(b"a job's circuit that never came")]))
 
     assert store.get(kept, max_bytes=2**22) == large(b"k")
     assert not store.has(dropped)
+
+
+def test_collect__needed_while_it_runs__stays(store, monkeypatch):
+    """Each time before blocks go it is asked what is needed, and what was said holds until they are gone."""
+    monkeypatch.setattr("oracle.content.store._BATCH", 1)
+    cids = [store.put(b"block %d" % number, pin=False) for number in range(20)]
+    age(store)
+    needed: set[CID] = set()
+
+    @contextmanager
+    def one_more_that_is_still_here():
+        before = {cid for cid in cids if store.has(cid)}
+        needed.update(sorted(before - needed, key=str)[:1])
+        yield needed
+        gone = before - {cid for cid in cids if store.has(cid)}
+        assert len(gone) <= 1 and not gone & needed
+
+    report = store.collect(one_more_that_is_still_here)
+
+    assert needed and all(store.has(cid) for cid in needed)
+    assert report.dropped_blocks == 20 - len(needed) > 0
 
 
 def test_collect__unpinned__goes_with_all_below(store):

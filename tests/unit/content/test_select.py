@@ -55,18 +55,18 @@ def test_open_store__unusable_setting__names_the_variable_and_no_secret(tmp_path
 
 
 def test_open_node_store__nothing_set__reads_uploads_and_keeps_what_it_read(tmp_path):
-    store, uploads = open_node_store(tmp_path, {}, upload_quota=10)
-    cid = uploads.put(b"1234567890", pin=False)
+    store = open_node_store(tmp_path, {}, upload_quota=10)
+    cid = store.uploads.put(b"1234567890", pin=False)
 
     assert store.get(cid, max_bytes=10) == b"1234567890"
 
     assert store.local.has(cid)
     with pytest.raises(ContentUnavailable, match="is full"):
-        uploads.put(b"more")
+        store.uploads.put(b"more")
 
 
 def test_open_node_store__mirrors_down__still_stores(tmp_path):
-    store, _ = open_node_store(tmp_path, {"QSCROW_GATEWAYS": "http://127.0.0.1:9"})
+    store = open_node_store(tmp_path, {"QSCROW_GATEWAYS": "http://127.0.0.1:9"})
 
     cid = store.put(b"result")
 

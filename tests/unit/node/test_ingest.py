@@ -7,69 +7,12 @@ from dataclasses import replace
 import pytest
 
 from oracle.chain.client import ChainClient
-from oracle.chain.deploy import deploy
-from oracle.chain.localnet import dev_accounts, in_process_chain
-from oracle.chain.sender import Sender
 from oracle.jobs.errors import ChainError, ChainUnavailable
-from oracle.jobs.terms import ZERO_ADDRESS, Terms
+from oracle.jobs.terms import ZERO_ADDRESS
+from oracle.node import ingest as ingest_module
 from oracle.node.config import NodeConfig
 from oracle.node.ingest import SWEEP_SECONDS, FinalityBroken, Ingest
-from oracle.node.journal import Journal
-
-
-class Mortal(ChainClient):
-    """The in-process chain calls its head final; this one only what lies ``finality`` blocks below it."""
-
-    finality = 20
-
-    def block(self, which="latest"):
-        if which == "finalized":
-            which = max(0, super().block().number - self.finality)
-        return super().block(which)
-
-
-class Bench:
-    def __init__(self, folder):
-        self.w3 = in_process_chain()
-        deployer, self.requester, self.oracle, self.other = dev_accounts(4)
-        self.chain = Mortal(self.w3, deploy(self.w3, deployer))
-        identity = {"chain_id": 31337, "escrow": self.chain.deployment.job_escrow, "oracle": self.oracle.address}
-        self.journal = Journal(folder / "journal.db", **identity)
-
-    def ingest(self, **options) -> Ingest:
-        return Ingest(self.chain, self.journal, self.oracle.address, NodeConfig(**options))
-
-    def create(self, oracle: str | None = None, spec: int = 1) -> None:
-        now = self.chain.block().timestamp
-        who = self.requester.address
-        taker = self.oracle.address if oracle is None else oracle
-        terms = Terms(
-            who,
-            who,
-            taker,
-            ZERO_ADDRESS,
-            ZERO_ADDRESS,
-            ZERO_ADDRESS,
-            10,
-            0,
-            5,
-            now + 900,
-            now + 999,
-            0,
-            bytes([spec]) * 32,
-            b"k" * 32,
-        )
-        Sender(self.w3, self.requester).send(self.chain.escrow.create_job(terms))
-
-    def known(self) -> list[int]:
-        return [job.job_id for job in self.journal.jobs()]
-
-
-@pytest.fixture
-def bench(tmp_path):
-    made = Bench(tmp_path)
-    yield made
-    made.journal.close()
+from oracle.node.journal import Step
 
 
 def test_run_once__jobs_of_everybody__takes_ours_and_open_ones(bench):
@@ -117,10 +60,10 @@ def test_run_once__reorganisation__forgets_and_hears_again(bench):
     assert bench.journal.job(2).terms.spec == b"\x03" * 32
 
 
-def test_run_once__another_chain_altogether__stops(bench, tmp_path):
+def test_run_once__another_chain_altogether__stops(bench, make_bench):
     bench.create()
     bench.ingest().run_once()
-    elsewhere = Bench(tmp_path / "elsewhere")
+    elsewhere = make_bench()
     elsewhere.w3.provider.ethereum_tester.mine_blocks(5)
     strayed = Ingest(
         ChainClient(elsewhere.w3, replace(bench.chain.deployment)), bench.journal, bench.oracle.address, NodeConfig()
@@ -128,7 +71,6 @@ def test_run_once__another_chain_altogether__stops(bench, tmp_path):
 
     with pytest.raises(FinalityBroken, match="the node halts"):
         strayed.run_once()
-    elsewhere.journal.close()
 
 
 def test_run_once__final_block_replaced__halts_and_writes_nothing(bench):
@@ -138,7 +80,7 @@ def test_run_once__final_block_replaced__halts_and_writes_nothing(bench):
     tester.mine_blocks(30)
     ingest = bench.ingest()
     ingest.run_once()
-    before = bench.journal.blocks_backwards()
+    before = bench.journal.blocks(10**9)
 
     tester.revert_to_snapshot(snapshot)
     tester.time_travel(bench.chain.block().timestamp + 50)
@@ -149,7 +91,7 @@ def test_run_once__final_block_replaced__halts_and_writes_nothing(bench):
         with pytest.raises(FinalityBroken, match="was final and is not on this chain any more"):
             ingest.run_once()
     assert bench.known() == [1]
-    assert bench.journal.blocks_backwards() == before
+    assert bench.journal.blocks(10**9) == before
 
 
 def test_run_once__endpoint_behind_a_final_block__waits(bench):
@@ -168,18 +110,18 @@ def test_run_once__endpoint_behind_a_final_block__waits(bench):
 
 
 def test_run_once__head_goes_back_on_the_same_chain__forgets_nothing(bench):
-    class Behind(Mortal):
+    class Behind(type(bench.chain)):
         """Answers as if the last blocks had not come yet."""
 
         lag = 0
 
         def block(self, which="latest"):
-            top = Mortal.block(self).number - self.lag if which in ("latest", "finalized") else None
+            top = ChainClient.block(self).number - self.lag if which in ("latest", "finalized") else None
             if which == "latest":
                 which = top
             elif which == "finalized":
                 which = max(0, top - self.finality)
-            elif which > Mortal.block(self).number - self.lag:
+            elif which > ChainClient.block(self).number - self.lag:
                 raise ChainError(f"block {which} not found")
             return ChainClient.block(self, which)
 
@@ -187,18 +129,18 @@ def test_run_once__head_goes_back_on_the_same_chain__forgets_nothing(bench):
     ingest = bench.ingest()
     bench.create(spec=2)
     ingest.run_once()
-    remembered = bench.journal.blocks_backwards()
+    remembered = bench.journal.blocks(10**9)
 
     bench.chain.__class__ = Behind
     bench.chain.lag = 2
     assert ingest.run_once() == 0
 
     assert bench.known() == [1, 2]
-    assert bench.journal.blocks_backwards() == remembered
+    assert bench.journal.blocks(10**9) == remembered
 
 
 def test_run_once__chain_without_finalized_tag__counts_blocks_instead(bench):
-    class Old(Mortal):
+    class Old(type(bench.chain)):
         """Knows no tag but the head's."""
 
         def block(self, which="latest"):
@@ -232,6 +174,27 @@ def test_run_once__logs_the_provider_dropped__are_found_by_the_sweep(bench):
     assert ingest.run_once() == 0
 
 
+def test_run_once__logs_the_provider_dropped_on_a_fast_chain__are_found_before_they_are_out_of_reach(bench):
+    """No time passes at all; the sweep looks back ten blocks."""
+    mine = bench.w3.provider.ethereum_tester.mine_blocks
+    ingest = Ingest(
+        bench.chain, bench.journal, bench.oracle.address, NodeConfig(backup_sweep_blocks=10), clock=lambda: 0.0
+    )
+    ingest.run_once()
+    bench.create()
+    real = bench.chain.events_in_ranges
+    bench.chain.events_in_ranges = lambda first, last: ((a, b, []) for a, b, _ in real(first, last))
+    assert ingest.run_once() == 0
+    bench.chain.events_in_ranges = real
+
+    found = 0
+    for _ in range(10):
+        mine(1)
+        found += ingest.run_once()
+
+    assert found == 1
+
+
 def test_run_once__reorganised_while_its_logs_were_read__reads_them_again(bench):
     bench.create()
     real = bench.chain.events_in_ranges
@@ -249,3 +212,25 @@ def test_run_once__reorganised_while_its_logs_were_read__reads_them_again(bench)
 
     bench.chain.events_in_ranges = real
     assert ingest.run_once() == 1
+
+
+def test_run_once__closed_here_and_open_on_the_chain__is_worked_on_again_one_after_the_other(bench, monkeypatch):
+    """As after the node saw a transaction mined in a block that did not stay. The first can't be helped any more."""
+    monkeypatch.setattr(ingest_module, "EXAMINED_AT_ONCE", 1)
+    now = [0.0]
+    ingest = Ingest(bench.chain, bench.journal, bench.oracle.address, NodeConfig(), clock=lambda: now[0])
+    late, _ = bench.create(accept_by=bench.chain.block().timestamp + 5)
+    open_still, _ = bench.create(spec=2)
+    bench.w3.provider.ethereum_tester.time_travel(bench.chain.block().timestamp + 10)
+    bench.w3.provider.ethereum_tester.mine_blocks(1)
+    ingest.run_once()
+    for job_id in (late, open_still):
+        bench.journal.advance(bench.journal.job(job_id), Step.CLOSED)
+
+    for _ in range(3):
+        bench.w3.provider.ethereum_tester.mine_blocks(1)
+        now[0] += SWEEP_SECONDS
+        ingest.run_once()
+
+    assert [bench.journal.job(job_id).step for job_id in (late, open_still)] == [Step.CLOSED, Step.SEEN]
+    assert bench.journal.history(open_still)[-1].note == "the chain has it as Created"

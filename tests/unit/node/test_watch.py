@@ -106,6 +106,16 @@ def test_troubles__reach_health_and_log(watch, tmp_path):
     assert '"job": 3, "error": "ZeroDivisionError: oops"' in (tmp_path / "log").read_text()
 
 
+def test_looked__journal_written_again__is_well(watch):
+    watch.journal_failed(JournalError("disk full"))
+    watch.looked(0.1, head=1, target=1, last=1)
+    assert set(watch.health.problems()) == {"journal"}  # it failed within this look
+
+    watch.looked(0.1, head=2, target=2, last=2)
+
+    assert watch.health.problems() == {}
+
+
 def test_tended__what_the_sender_did__is_counted(watch):
     watch.tended(Tended(closed=3, bumped=2, resent=0, filled=1, in_flight=4))
 
