@@ -386,7 +386,8 @@ class DistributionTest:
         own = wanted >= _CELL
         terms = xlogy(observed.numbers[own], observed.numbers[own] / wanted[own]).sum()
         rare = observed.numbers[~own & (wanted > self.shots * ZERO)].sum()
-        terms += xlogy(rare, rare / cells[-1])
+        possible = observed.numbers[own].sum() + rare  # the impossible are the support check's
+        terms += xlogy(rare, rare / cells[-1]) - xlogy(possible, possible / self.shots)
         return self._corrected(float(terms)), max(len(cells) - 1, 1)
 
     def _corrected(self, terms: float) -> float:
@@ -419,7 +420,7 @@ class DistributionTest:
         wanted = self.shots * self._ideal.at[observed.places]
         possible = wanted > self.shots * ZERO
         seen = observed.numbers[possible]
-        return 2 * float(seen @ np.log(seen / wanted[possible]))
+        return 2 * float(seen @ np.log(seen / wanted[possible]) - xlogy(seen.sum(), seen.sum() / self.shots))
 
     @cached_property
     def _null(self) -> np.ndarray:

@@ -168,6 +168,13 @@ def test_judge__one_impossible_outcome__is_rejected_by_the_support_check(cat_out
     assert "1 of 1024" in check(verdict, "support").reason
 
 
+def test_judge__impossible_outcomes__leave_the_fit_of_the_others_as_it_is(cat_output):
+    test = DistributionTest(Baseline.exact(cat_output(3)), 1024)
+    skewed = {"000": 700, "111": 224, "010": 100}
+    assert check(test.judge(skewed), "fit").outcome == REJECT
+    assert check(test.judge({"000": 460, "111": 464, "010": 100}), "fit").outcome == ACCEPT
+
+
 def test_judge__impossible_outcomes_within_a_tolerance__pass(cat_output):
     policy = Policy(max_excess=0.05, strict=False)
     verdict = judge_distribution({"000": 500, "111": 494, "010": 30}, Baseline.exact(cat_output(3)), policy)
