@@ -412,3 +412,17 @@ def test_parse_draft__any_text__is_a_mapping_or_refused(text):
         normalise({**draft, **DRAFT}, requester=REQUESTER, circuit=CIRCUIT)
     except InputError:
         pass
+
+
+@pytest.mark.parametrize(
+    "name, good, bad",
+    [
+        ("confidence", 0.95, 1),
+        ("min_polarisation", 0.4, 0),
+        ("commitment", "ab" * 32, "0x" + "ab" * 32),
+    ],
+)
+def test_check_spec__optional_figures_of_validation__are_taken_within_their_range(name, good, bad):
+    check_spec(changed(f"validation.{name}", good))
+    with pytest.raises(InputError, match=name):
+        check_spec(changed(f"validation.{name}", bad))

@@ -1,0 +1,1 @@
+"""Judging results: what counts can show about the work behind them, and how sure that is. No chain, no network."""

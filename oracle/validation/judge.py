@@ -1,0 +1,196 @@
+"""The verdict on one delivered result: what its spec asks for, with the evidence a validator has gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from oracle.jobs.errors import InputError
+from oracle.validation.agreement import judge_agreement
+from oracle.validation.baseline import Baseline
+from oracle.validation.canary import check_answers, judge_canaries, open_canaries
+from oracle.validation.completeness import benchmark_checks, optimization_checks
+from oracle.validation.counts import Counts
+from oracle.validation.distribution import Policy, judge_distribution
+from oracle.validation.estimates import Expected, check_values, judge_expectations
+from oracle.validation.replay import RunFacts, judge_replay
+from oracle.validation.verdict import HARDWARE, SIMULATOR, Check, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from oracle.circuits.run import RunResult
+
+# Equal counts from two jobs are no chance below this.
+_NO_CHANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a validator gathered to judge a result by; what the method does not need may be left out.
+
+    ``baseline`` for ``distribution``; ``replayed`` (its own run) and ``required_seed`` for ``replay``; ``opening``
+    (the requester's document), ``asked`` (the circuits of the job) and ``circuits`` (their counts, in order) for
+    ``canary``; ``peers`` (the revealed counts by oracle) and ``oracle`` (who delivered) for ``agreement``; ``expected``
+    for results that are expectation values. ``width`` is how many bits the circuit measures, ``readout_error`` the
+    device's published rate, ``earlier`` the :meth:`~oracle.validation.counts.Counts.digest` of results seen before.
+    """
+
+    baseline: Baseline | None = None
+    replayed: RunFacts | RunResult | None = None
+    required_seed: int | None = None
+    opening: Any = None
+    asked: Sequence[Any] = ()
+    circuits: Sequence[Any] = ()
+    oracle: str = ""
+    peers: Mapping[str, Any] = field(default_factory=dict)
+    expected: Sequence[Expected] = ()
+    width: int | None = None
+    readout_error: float = 0.0
+    earlier: Collection[str] = ()
+
+
+def judge(
+    spec: Mapping[str, Any],
+    result: Mapping[str, Any],
+    evidence: Evidence,
+    *,
+    claim: str = SIMULATOR,
+    subject: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """The verdict on ``result`` by the method of ``spec`` and the needs of its job type.
+
+    A result that is malformed is rejected. Whatever is not the oracle's fault, such as evidence that is missing or an
+    opening that does not fit, is inconclusive. ``subject`` goes into the report. Raises nothing for what an oracle or
+    a requester wrote.
+    """
+    problem = _malformed(spec, result, evidence)
+    if problem:
+        verdict = _alone("none", Check("form", Outcome.REJECT, f"the result is malformed: {problem}"), spec, claim)
+    else:
+        verdict = _judged(spec, result, evidence, claim)
+    extra = [*_by_class(spec, result), *_repeated(spec, result, evidence, claim)]
+    return replace(verdict, checks=(*verdict.checks, *extra), subject=dict(subject or {}))
+
+
+def _malformed(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence) -> str:
+    """What is wrong with the parts the oracle wrote, or nothing."""
+    try:
+        if evidence.expected:
+            check_values(result.get("values"), evidence.expected)
+        else:
+            Counts.parse(result.get("counts"), shots=spec["quantum"]["shots"], width=evidence.width)
+        if spec["validation"]["method"] == "replay":
+            RunFacts.of_document(result)
+        for number, counts in enumerate(evidence.circuits):
+            Counts.parse(counts, shots=spec["quantum"]["shots"], field=f"circuits.{number}")
+    except InputError as err:
+        return str(err)
+    return ""
+
+
+def _judged(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, claim: str) -> Verdict:
+    method = spec["validation"]["method"]
+    if method == "none":
+        return _alone(method, Check("form", Outcome.ACCEPT, "the result is well formed and complete"), spec, claim)
+    missing = _missing(method, evidence)
+    if missing:
+        return _alone(method, Check("evidence", Outcome.INCONCLUSIVE, missing), spec, claim)
+    try:
+        policy = Policy.of_spec(spec["validation"], claim=claim, readout_error=_readout_error(evidence, claim))
+        return _METHODS[method](spec, result, evidence, policy, claim)
+    except InputError as err:  # the requester's doing, or the validator's: it must not cost the oracle its bond
+        return _alone(method, Check("evidence", Outcome.INCONCLUSIVE, f"cannot be judged: {err}"), spec, claim)
+
+
+def _by_distribution(
+    spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, policy: Policy, claim: str
+) -> Verdict:
+    if evidence.expected:
+        return judge_expectations(result["values"], evidence.expected, spec["quantum"]["shots"], policy, claim=claim)
+    return judge_distribution(result["counts"], evidence.baseline, policy, claim=claim)
+
+
+def _by_replay(
+    spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, policy: Policy, claim: str
+) -> Verdict:
+    due = spec["quantum"]["seed"] if evidence.required_seed is None else evidence.required_seed
+    return judge_replay(RunFacts.of_document(result), evidence.replayed, required_seed=due)
+
+
+def _by_canaries(
+    spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, policy: Policy, claim: str
+) -> Verdict:
+    canaries = open_canaries(evidence.opening, spec["validation"].get("commitment") or "")
+    check_answers(evidence.asked, canaries)
+    return judge_canaries(evidence.circuits, canaries, policy, claim=claim)
+
+
+def _by_agreement(
+    spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, policy: Policy, claim: str
+) -> Verdict:
+    counts = {**evidence.peers, evidence.oracle: result["counts"]}
+    width = Counts.parse(result["counts"]).width
+    usable = {name: found for name, found in counts.items() if _is_usable(found, width)}
+    seeded = claim == SIMULATOR and spec["quantum"]["seed"] is not None
+    return judge_agreement(usable, policy, seeded=seeded, claim=claim)[evidence.oracle]
+
+
+def _is_usable(counts: Any, width: int) -> bool:
+    """Whether another oracle's counts can take part: a bad peer must not spoil an honest result."""
+    try:
+        return Counts.parse(counts).width == width
+    except InputError:
+        return False
+
+
+def _missing(method: str, evidence: Evidence) -> str:
+    needs = {
+        "distribution": (evidence.baseline is not None or bool(evidence.expected), "a baseline"),
+        "replay": (evidence.replayed is not None, "a run of one's own"),
+        "canary": (
+            evidence.opening is not None and 0 < len(evidence.circuits) == len(evidence.asked),
+            "the opening of the canaries, or a result for every circuit,",
+        ),
+        "agreement": (bool(evidence.oracle) and len(evidence.peers) > 0, "the results of other oracles"),
+    }
+    there, name = needs[method]
+    return "" if there else f"{name} is missing"
+
+
+_METHODS = {
+    "distribution": _by_distribution,
+    "replay": _by_replay,
+    "canary": _by_canaries,
+    "agreement": _by_agreement,
+}
+
+
+def _by_class(spec: Mapping[str, Any], result: Mapping[str, Any]) -> list[Check]:
+    if spec["job_type"] == "benchmark":
+        return benchmark_checks(result)
+    return optimization_checks(result) if spec["job_type"] == "optimization" else []
+
+
+def _repeated(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, claim: str) -> list[Check]:
+    """Whether these very counts were delivered before. A simulator with a seed in the spec does repeat itself."""
+    if not evidence.earlier or (claim == SIMULATOR and spec["quantum"]["seed"] is not None):
+        return []
+    try:
+        counts = Counts.parse(result.get("counts"))
+    except InputError:
+        return []
+    chance = counts.repeat_chance()
+    if counts.digest() not in evidence.earlier or chance > _NO_CHANCE:
+        return [Check("repeat", Outcome.ACCEPT, "the counts are not those of an earlier result, or could be by chance")]
+    reason = f"the very counts of an earlier result; by chance with probability {chance:.2g}"
+    return [Check("repeat", Outcome.REJECT, reason, chance, _NO_CHANCE)]
+
+
+def _readout_error(evidence: Evidence, claim: str) -> float:
+    """The rate to use: it needs a baseline with a probability for every bit string."""
+    dense = evidence.baseline is not None and evidence.baseline.outcomes is None
+    return evidence.readout_error if claim == HARDWARE and dense else 0.0
+
+
+def _alone(method: str, check: Check, spec: Mapping[str, Any], claim: str) -> Verdict:
+    return Verdict(method=method, checks=(check,), shots=spec["quantum"]["shots"], claim=claim)

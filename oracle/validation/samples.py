@@ -1,0 +1,132 @@
+"""Two samples against each other: where the probabilities are not known, or too many to have been seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import xlogy
+
+from oracle.validation.baseline import Baseline
+from oracle.validation.correlators import shift_check, slope_check
+from oracle.validation.counts import Counts
+from oracle.validation.statistics import empirical_p
+from oracle.validation.verdict import Check, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from oracle.validation.distribution import Policy
+
+# Work per comparison: outcomes × permutations.
+_MOST_WORK = 20_000_000
+_BATCH = 200_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two samples: ``distance`` (TVD), what it would be by shot noise alone (``floor``), ``p_value`` of equality.
+
+    ``slack`` is how far the distance scatters beyond its mean at most, at the risk asked for.
+    """
+
+    distance: float
+    floor: float
+    slack: float
+    p_value: float
+
+    @property
+    def excess(self) -> float:
+        """The distance beyond shot noise."""
+        return self.distance - self.floor
+
+
+def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: int = 0) -> Comparison:
+    """Compare two samples by permutation: the pooled shots are dealt anew to both sides, which is exact for equals.
+
+    Fisher's permutation test (The Design of Experiments, 1935); ``slack`` is McDiarmid's for two samples.
+    The statistic of the p-value is G for homogeneity; the mean distance of the deals is the floor.
+    """
+    numbers = _aligned(one, other)
+    pooled, shots = numbers.sum(axis=0), (one.shots, other.shots)
+    draws = max(min(draws, _MOST_WORK // len(pooled)), math.ceil(2 / risk))
+    rng = np.random.default_rng([seed, 4])
+    floor, null = 0.0, np.empty(draws)
+    batch = max(_BATCH // len(pooled), 1)
+    for start in range(0, draws, batch):
+        size = min(batch, draws - start)
+        hands = rng.multivariate_hypergeometric(pooled, shots[0], size, method="marginals")
+        floor += float(_tvd(hands, pooled - hands, shots).sum()) / draws
+        null[start : start + size] = _homogeneity(hands, pooled - hands)
+    return Comparison(
+        distance=float(_tvd(numbers[0], numbers[1], shots)),
+        floor=floor,
+        slack=math.sqrt(math.log(1 / risk) / 2 * (1 / shots[0] + 1 / shots[1])),
+        p_value=empirical_p(
+            float(_homogeneity(numbers[0], numbers[1])) - 1e-9, null
+        ),  # ties are as bad, rounding aside
+    )
+
+
+def tells_from_uniform(known: Counts, shots: int, *, risk: float, draws: int = 999, seed: int = 0) -> bool:
+    """Whether ``shots`` of uniform noise would be told from ``known``: tried out once, for the answer hardly varies."""
+    bits = np.random.default_rng([seed, 5]).integers(0, 2, (shots, known.width), dtype=np.uint8)
+    rows, numbers = np.unique(bits, axis=0, return_counts=True)
+    noise = Counts(tuple((row + ord("0")).tobytes().decode() for row in rows), numbers)
+    return compare(noise, known, risk=risk, draws=draws, seed=seed).p_value <= risk
+
+
+def judge_against_samples(counts: Counts, baseline: Baseline, policy: Policy, *, claim: str) -> Verdict:
+    """Judge against a sampled baseline: by equality and low-order correlations, with noise by the latter alone.
+
+    A test that could not have told uniform noise says nothing; if that goes for all, the verdict is inconclusive.
+    """
+    numbers = np.rint(baseline.probabilities * (baseline.shots or 0)).astype(np.int64)
+    known = Counts(baseline.outcomes or (), numbers)
+    if policy.noise == "ideal":
+        risk = (1 - policy.confidence) / 2
+        checks = [_equality_check(counts, known, policy, risk), shift_check(counts, known, policy, risk)]
+    else:
+        risk = 1 - policy.confidence
+        checks = [slope_check(counts, known, policy, risk)]
+    by_equality = checks[0].name == "equality" and checks[0].outcome is not None
+    return Verdict(
+        method="distribution" if by_equality else "marginals",
+        checks=tuple(checks),
+        shots=counts.shots,
+        confidence=policy.confidence,
+        support=baseline.support,
+        claim=claim,
+        thresholds={**asdict(policy), "risk_per_check": risk, "baseline_shots": baseline.shots},
+    )
+
+
+def _equality_check(counts: Counts, known: Counts, policy: Policy, risk: float) -> Check:
+    found = compare(counts, known, risk=risk, draws=policy.draws, seed=policy.seed)
+    reason = (
+        f"the distance beyond shot noise is {found.excess:+.3f} ± {found.slack:.3f};"
+        f" two samples of one source differ as much with probability {found.p_value:.2g}"
+    )
+    if found.p_value <= risk if policy.strict else found.excess - found.slack > policy.max_excess:
+        return Check("equality", Outcome.REJECT, reason, found.p_value, risk)
+    if not tells_from_uniform(known, counts.shots, risk=risk, draws=policy.draws, seed=policy.seed):
+        return Check("equality", None, f"{reason}, but so does uniform noise", found.p_value, risk)
+    return Check("equality", Outcome.ACCEPT, reason, found.p_value, risk)
+
+
+def _aligned(one: Counts, other: Counts) -> np.ndarray:
+    """Both counts over the outcomes of either: shape (2, outcomes)."""
+    places = {outcome: place for place, outcome in enumerate(sorted({*one.outcomes, *other.outcomes}))}
+    numbers = np.zeros((2, len(places)), np.int64)
+    for row, counts in enumerate((one, other)):
+        numbers[row, [places[outcome] for outcome in counts.outcomes]] = counts.numbers
+    return numbers
+
+
+def _tvd(one: np.ndarray, other: np.ndarray, shots: tuple[int, int]) -> np.ndarray:
+    return np.abs(one / shots[0] - other / shots[1]).sum(axis=-1) / 2
+
+
+def _homogeneity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """G for equal distributions, up to a constant that the pooled counts fix."""
+    return 2 * (xlogy(one, one).sum(axis=-1) + xlogy(other, other).sum(axis=-1))

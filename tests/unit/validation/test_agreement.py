@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from oracle.jobs.errors import InputError
+from oracle.validation.agreement import commit_counts, judge_agreement, opens
+from oracle.validation.counts import Counts
+from oracle.validation.distribution import DEPOLARISING, Policy
+from oracle.validation.samples import compare
+
+SALT = bytes(range(32))
+QUICK = Policy(draws=99)
+
+
+def outcomes(verdicts):
+    return {name: str(verdict.outcome) for name, verdict in verdicts.items()}
+
+
+def test_compare__two_samples_of_one_source__are_told_apart_no_more_often_than_stated(random_output, draw, rng):
+    p = random_output(4)
+    pairs = [(Counts.parse(draw(p, 500, rng)), Counts.parse(draw(p, 700, rng))) for _ in range(100)]
+    found = [compare(one, other, risk=0.05, draws=99) for one, other in pairs]
+    assert stats.binom.sf(sum(each.p_value <= 0.05 for each in found) - 1, 100, 0.05) > 1e-3
+    assert abs(np.mean([each.excess for each in found])) < 0.01
+
+
+def test_compare__different_sources__are_told_apart(random_output, draw, rng):
+    one, other = (Counts.parse(draw(random_output(4, seed), 1000, rng)) for seed in (1, 2))
+    assert compare(one, other, risk=0.01).p_value <= 0.01
+
+
+def test_judge_agreement__one_who_reports_noise__is_rejected_by_the_others(random_output, draw, rng):
+    p = random_output(5)
+    results = {"a": draw(p, 2000, rng), "b": draw(p, 2000, rng), "c": draw(np.full(32, 1 / 32), 2000, rng)}
+    verdicts = judge_agreement(results, QUICK)
+    assert outcomes(verdicts) == {"a": "accept", "b": "accept", "c": "reject"}
+    assert verdicts["a"].thresholds["outliers"] == ["c"]
+
+
+def test_judge_agreement__two_who_differ__is_inconclusive_for_both(random_output, draw, rng):
+    results = {"a": draw(random_output(5), 2000, rng), "b": draw(random_output(5, 2), 2000, rng)}
+    assert outcomes(judge_agreement(results, QUICK)) == {"a": "inconclusive", "b": "inconclusive"}
+
+
+def test_judge_agreement__alone__has_nobody_to_agree_with(random_output, draw, rng):
+    assert outcomes(judge_agreement({"a": draw(random_output(3), 100, rng)}, QUICK)) == {"a": "inconclusive"}
+
+
+def test_judge_agreement__copied_counts__are_flagged_for_both(random_output, draw, rng):
+    p = random_output(5)
+    copied = draw(p, 2000, rng)
+    verdicts = judge_agreement({"a": copied, "b": dict(copied), "c": draw(p, 2000, rng)}, QUICK)
+    assert outcomes(verdicts) == {"a": "flag", "b": "flag", "c": "accept"}
+
+
+def test_judge_agreement__seeded__needs_equal_counts():
+    results = {"a": {"0": 5, "1": 3}, "b": {"0": 5, "1": 3}, "c": {"0": 4, "1": 4}}
+    assert outcomes(judge_agreement(results, seeded=True)) == {"a": "accept", "b": "accept", "c": "reject"}
+
+
+def test_judge_agreement__devices_of_different_quality__still_agree(random_output, draw, rng):
+    p, uniform = random_output(4), np.full(16, 1 / 16)
+    results = {name: draw(share * p + (1 - share) * uniform, 4000, rng) for name, share in (("a", 0.9), ("b", 0.8))}
+    policy = Policy(noise=DEPOLARISING, draws=99)
+    assert outcomes(judge_agreement(results, policy)) == {"a": "accept", "b": "accept"}
+
+
+def test_judge_agreement__so_few_shots_that_noise_would_agree__is_inconclusive(random_output, draw, rng):
+    p = random_output(10)
+    found = outcomes(judge_agreement({"a": draw(p, 20, rng), "b": draw(p, 20, rng)}, QUICK))
+    assert found == {"a": "inconclusive", "b": "inconclusive"}
+
+
+@pytest.mark.parametrize("bad", [{}, {str(n): {"0": 1} for n in range(13)}, {"a": {"0": 1}, "b": {"00": 1}}])
+def test_judge_agreement__unusable_panel__is_an_error(bad):
+    with pytest.raises(InputError, match="results"):
+        judge_agreement(bad)
+
+
+def test_commit_counts__opened_by_the_same__and_by_nobody_else():
+    made = commit_counts({"0": 3, "1": 5}, SALT, oracle="0xAB", spec="0xcd")
+    assert opens("0x" + made.upper(), {"1": 5, "0": 3}, SALT, oracle="0xab", spec="0xCD")
+    assert not opens(made, {"0": 3, "1": 5}, SALT, oracle="0xac", spec="0xcd")
+    assert not opens(made, {"0": 3, "1": 5}, SALT, oracle="0xab", spec="0xce")
+    assert not opens(made, {"0": 4, "1": 4}, SALT, oracle="0xab", spec="0xcd")
+    assert not opens(made, {"0": 3, "1": 5}, bytes(32), oracle="0xab", spec="0xcd")
+    with pytest.raises(InputError, match="salt"):
+        commit_counts({"0": 1}, b"short", oracle="0xab", spec="0xcd")
