@@ -77,7 +77,7 @@ class Node:
             try:
                 self.tick()
                 failures = 0
-                self._work_for(config.poll_seconds)
+                self.work_for(config.poll_seconds)
             except FinalityBroken as err:
                 self._watch.halted(err)
                 raise
@@ -119,7 +119,7 @@ class Node:
 
     # -------------------------------------------------------------------------------------------- jobs
 
-    def _work_for(self, seconds: float) -> None:
+    def work_for(self, seconds: float) -> None:
         """Until the next look at the chain, go on with jobs as soon as there is room for them."""
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
