@@ -28,6 +28,7 @@ from oracle.circuits.lint import LintReport, lint
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import ContentStore, get_object, put_object
+from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import (
     BackendUnavailable,
@@ -347,7 +348,7 @@ class Pipeline:
 
     def postpone(self, job: JobRow, why: str) -> JobRow:
         """Try the job's step again later, each time a little later."""
-        delay = min(2.0**job.attempts, self._t.config.max_backoff_seconds)
+        delay = pause(job.attempts, first=1.0, most=self._t.config.max_backoff_seconds)
         return self._t.journal.postpone(job, why, time.time() + delay)
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import replace
 
+from oracle.jobs.backoff import pause
 from oracle.jobs.errors import ChainError
 from oracle.node.database import JournalUnavailable
 from oracle.node.deliveries import Deliveries
@@ -84,7 +85,7 @@ class Node:
             except (ChainError, JournalUnavailable) as err:
                 failures += 1
                 self._watch.failed(err) if isinstance(err, ChainError) else self._watch.journal_failed(err)
-                self._pause(min(config.poll_seconds * 2**failures, config.max_backoff_seconds))
+                self._pause(pause(failures, first=config.poll_seconds, most=config.max_backoff_seconds))
 
     def stop(self) -> None:
         """Ask :meth:`run` to end after the steps under way; safe from a signal handler."""
