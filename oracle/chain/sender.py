@@ -322,7 +322,7 @@ class Sender:
                 self._broadcast(attempt)
                 bumped += 1
             elif waited or self._is_due(flight):  # what the caps forbid to replace may have been dropped as too cheap
-                flight.since = number
+                flight.since = number if waited else flight.since
                 self._broadcast_any(flight)
                 resent += 1
         return bumped, resent, failure

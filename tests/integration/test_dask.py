@@ -91,10 +91,12 @@ def test_submit__circuit_at_fault__is_rejected_for_the_same_reason(executor: Das
 
 
 def test_child_killed__mid_run__fails_that_run_alone(executor: DaskExecutor) -> None:
+    until(lambda: not confined(executor))  # of the test before
     doomed = executor.submit(endless())
     until(lambda: confined(executor))
+    (child,) = confined(executor)
     others = [executor.submit(request()) for _ in range(3)]
-    confined(executor)[0].kill()
+    child.kill()
     error = doomed.exception(60)
     assert isinstance(error, CircuitRejected) and error.code == "killed"
     assert all(other.result(60).shots == 500 for other in others)
