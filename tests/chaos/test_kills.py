@@ -81,7 +81,8 @@ def test_node__killed_at_every_single_commit__still_finishes(world, moment, nth)
         assert lives < LIVES, "no progress from life to life"
         node = world.start(Point("commit", moment=moment, nth=nth))
         # Blocks only when nothing else happens, or each life would end with having heard of one more.
-        world.until(lambda node=node: node.code is not None or world.settled(job), "a commit", mine=0.5)
+        world.until(lambda node=node: node.code is not None or node.is_ready(), "the node to be open", mine=False)
+        world.until(lambda node=node: node.code is not None or world.settled(job), "a commit", mine=1.0)
     assert lives > 5
 
     world.restart()
