@@ -19,7 +19,7 @@ from oracle.jobs.errors import CircuitRejected
 
 # Of Aer. Never ``automatic`` (it refuses wide circuits whatever they are) nor ``extended_stabilizer`` (its counts are
 # wrong, Qiskit/qiskit-aer#2315).
-METHODS = ("stabilizer", "statevector", "matrix_product_state", "density_matrix")
+METHODS = STABILIZER, STATEVECTOR, *_ = ("stabilizer", "statevector", "matrix_product_state", "density_matrix")
 THREADS = 1
 _CLIFFORD_NAMES = "id x y z h s sdg sx sxdg cx cy cz swap ecr measure reset barrier delay"
 _CLIFFORD = frozenset(_CLIFFORD_NAMES.split())
@@ -92,7 +92,9 @@ def _timed(items: Iterator[Any], seconds: dict[str, float], phase: str, since: f
 def _prepared(part: Part, circuit: Any, request: RunRequest) -> Iterator[_Prepared]:
     """What has to run for ``part``: the circuit, or for expectation values one circuit for each basis."""
     expectation = request.result == EXPECTATION
-    compiled = _compiled(circuit)
+    if request.method not in (None, *METHODS):
+        raise CircuitRejected("unknown_method", f"{request.method[:40]!r} is not one of {', '.join(METHODS)}")
+    compiled = _compiled(circuit, request.method or STATEVECTOR)
     check_circuit(compiled, request.limits, measured=not expectation)
     if not expectation:
         method = choose_method(compiled, request.limits, request.method)
@@ -162,12 +164,10 @@ def choose_method(circuit: Any, limits: CircuitLimits, wanted: str | None = None
     matrix product state takes shows only as it runs, within the limits of the process.
     """
     clifford = set(circuit.count_ops()) <= _CLIFFORD
-    method = wanted or ("stabilizer" if clifford else "statevector")
-    if method not in METHODS:
-        raise CircuitRejected("unknown_method", f"{method[:40]!r} is not one of {', '.join(METHODS)}")
-    if method == "stabilizer" and not clifford:
+    method = wanted or (STABILIZER if clifford else STATEVECTOR)
+    if method == STABILIZER and not clifford:
         raise CircuitRejected("not_clifford", "it has gates that the stabilizer method lacks", field="circuit")
-    qubits = circuit.num_qubits * {"statevector": 1, "density_matrix": 2}.get(method, 0)
+    qubits = circuit.num_qubits * {STATEVECTOR: 1, "density_matrix": 2}.get(method, 0)
     needed = _BYTES_PER_AMPLITUDE << qubits
     if needed > limits.memory_bytes:
         raise CircuitRejected(
@@ -179,11 +179,19 @@ def choose_method(circuit: Any, limits: CircuitLimits, wanted: str | None = None
 
 
 @cache
-def pass_manager() -> Any:
-    """Qiskit's preset pass manager for Aer, built once: that costs far more than a small simulation."""
-    from qiskit.transpiler import generate_preset_pass_manager
+def pass_manager(method: str = STATEVECTOR) -> Any:
+    """What turns a circuit into gates of a method of Aer, built once: that costs far more than a small simulation."""
+    if method == STATEVECTOR:
+        from qiskit.transpiler import generate_preset_pass_manager
 
-    return generate_preset_pass_manager(0, simulator("statevector"))
+        return generate_preset_pass_manager(0, simulator(method))
+    # All that the preset does for a simulator at level 0, but it looks for plugins for a second first.
+    from qiskit.circuit.equivalence_library import SessionEquivalenceLibrary
+    from qiskit.transpiler import PassManager
+    from qiskit.transpiler.passes import BasisTranslator, UnrollCustomDefinitions
+
+    gates = sorted(_native(method)) + [*_STATEMENTS, "if_else"]
+    return PassManager([step(SessionEquivalenceLibrary, gates) for step in (UnrollCustomDefinitions, BasisTranslator)])
 
 
 @cache
@@ -212,16 +220,19 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def _native() -> frozenset[str]:
-    """The instructions that the simulator takes as they are."""
-    return frozenset(simulator("statevector").configuration().basis_gates)
+def _native(method: str) -> frozenset[str]:
+    """The instructions that a method takes as they are."""
+    return frozenset(simulator(method).configuration().basis_gates)
 
 
-def _compiled(circuit: Any) -> Any:
+def _compiled(circuit: Any, method: str = STATEVECTOR) -> Any:
+    # Whether a circuit is Clifford shows in the state vector's larger set of gates.
+    method = STATEVECTOR if method == STABILIZER else method
     try:
         circuit = _unfolded(circuit)
         # The pass manager would give back a copy, and take longer than a small circuit's simulation.
-        return circuit if all(map(_is_native, circuit.data)) else pass_manager().run(circuit)
+        native = all(_is_native(step, method) for step in circuit.data)
+        return circuit if native else pass_manager(method).run(circuit)
     except RecursionError:
         raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
 
@@ -242,8 +253,8 @@ def _unfolded(circuit: Any) -> Any:
     return plain
 
 
-def _is_native(instruction: Any) -> bool:
-    return _is_basic(instruction) and (instruction.name in _native() or instruction.name in _STATEMENTS)
+def _is_native(instruction: Any, method: str) -> bool:
+    return _is_basic(instruction) and (instruction.name in _native(method) or instruction.name in _STATEMENTS)
 
 
 def _is_basic(instruction: Any) -> bool:

@@ -215,10 +215,10 @@ def _warm_up() -> None:
     pass_manager()  # the circuits below would do without it in part
     for format, source in _WARM_UP:
         simulate(RunRequest(source, format, 16, 1, limits), time.perf_counter())
-    observable = ((("ZX", 1.0),),)
-    for method in METHODS:
-        simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, method=method), time.perf_counter())
-    simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, "expectation", observable), time.perf_counter())
+    for method in METHODS[2:]:
+        simulate(RunRequest(_QASM2_GATES, "openqasm2", 16, 1, limits, method=method), time.perf_counter())
+    observables = ((("ZX", 1.0),),)
+    simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, "expectation", observables), time.perf_counter())
     prepare()
     gc.collect()
     gc.freeze()  # children share the pages instead of copying them on their first collection

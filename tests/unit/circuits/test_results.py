@@ -79,6 +79,21 @@ def test_expectation__after_a_measurement_in_the_middle__sees_the_collapsed_stat
     assert all(abs(value) < 5 * error for value, error in zip(values, errors, strict=True))
 
 
+@pytest.mark.parametrize("method", ["statevector", "matrix_product_state", "density_matrix"])
+@pytest.mark.parametrize("format", ["openqasm2", "openqasm3"])
+def test_method__gates_it_has_to_be_given_otherwise__work_in_a_confined_child(
+    sandbox: Sandbox, method: str, format: str
+) -> None:
+    body = b"gate f a,b,c { cswap a,b,c; crx(pi) a,b; } x q[0]; x q[1]; f q[0],q[1],q[2]; ch q[3],q[0]; %s"
+    two = HEAD.replace(b"[2]", b"[4]") + b"h q[0]; h q[0];" + body % b"cu3(pi,0,pi) q[0],q[1]; measure q -> c;"
+    three = b'OPENQASM 3.0; include "stdgates.inc"; qubit[4] q; bit[4] c;' + body % (
+        b"cu(pi,0,pi,0) q[0],q[1]; if (c == 0) { ccx q[0],q[2],q[3]; } c = measure q;"
+    )
+    got = result_of(sandbox, asked(two if format == "openqasm2" else three, 20, format=format, method=method))
+    assert got.method == method
+    assert got.counts == ({"0101": 20} if format == "openqasm2" else {"1101": 20})
+
+
 def test_of_spec__section_of_a_spec__is_the_request() -> None:
     quantum = {"format": "openqasm2", "shots": 9, "result": "expectation", "observables": [[["ZZ", 1]]]}
     request = RunRequest.of_spec(b"x", quantum, 5, CircuitLimits())
