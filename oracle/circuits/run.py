@@ -10,19 +10,31 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
+from oracle.circuits.analysis import ANALYSE, AUTOMATIC, Analysis
 from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.errors import CircuitRejected
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """``source`` is OpenQASM text as bytes, ``format`` is ``openqasm2`` or ``openqasm3``."""
+    """``source`` is OpenQASM text as bytes, ``format`` is ``openqasm2`` or ``openqasm3``.
+
+    ``method`` is one of :data:`oracle.circuits.analysis.REQUESTS`; asked to analyse, a run ends with an
+    :class:`~oracle.circuits.analysis.Analysis` in place of a result.
+    """
 
     source: bytes
     format: str
     shots: int
     seed: int | None
     limits: CircuitLimits
+    method: str = AUTOMATIC
+
+    def outcome(self, document: Any) -> RunResult | Analysis:
+        """What a sandboxed process sent in answer, checked. Raises :class:`CircuitRejected`."""
+        if self.method == ANALYSE:
+            return Analysis.from_untrusted(document)
+        return RunResult.from_untrusted(document, self)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class RunResult:
         return result
 
 
-class Run(Future[RunResult]):
+class Run(Future["RunResult | Analysis"]):
     """A run submitted to an executor. Unlike other futures, :meth:`cancel` also stops one under way.
 
     For executors: ``stop(run)`` is called once if a run under way is cancelled, and has to make it end soon;
@@ -95,17 +107,17 @@ class Run(Future[RunResult]):
         """Whether it was cancelled, before or while it ran."""
         return super().cancelled() or (self.done() and isinstance(self.exception(), CancelledError))
 
-    def settle(self, outcome: RunResult | BaseException) -> None:
+    def settle(self, outcome: RunResult | Analysis | BaseException) -> None:
         """End a run under way with its result or its failure; one that has ended stays as it is."""
         with self._turn:
             if self.done():
                 return
             if self.stopping:
                 self.set_exception(CancelledError())
-            elif isinstance(outcome, RunResult):
-                self.set_result(outcome)
-            else:
+            elif isinstance(outcome, BaseException):
                 self.set_exception(outcome)
+            else:
+                self.set_result(outcome)
 
 
 def _problem(result: RunResult, request: RunRequest) -> str:

@@ -1,20 +1,33 @@
-"""Running a parsed circuit on Qiskit Aer. Imported by the sandbox worker; imports Qiskit on first use."""
+"""Running a parsed circuit on Qiskit Aer or stim. Imported by the sandbox worker; imports Qiskit on first use."""
 
 from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from oracle.circuits.analysis import (
+    METHODS,
+    MPS,
+    REPRODUCIBLE,
+    REQUESTS,
+    STABILIZER,
+    STIM,
+    Analysis,
+    analyse,
+    choose_or_refuse,
+    probe,
+    refuse_unsuitable,
+    wants_probe,
+)
+from oracle.circuits.clifford import as_clifford, sample
 from oracle.circuits.load import check_circuit, instructions_digest, load
 from oracle.circuits.run import RunRequest
 from oracle.jobs.errors import CircuitRejected
 
-_CLIFFORD_NAMES = "id x y z h s sdg sx sxdg cx cy cz swap ecr measure reset barrier delay"
-_CLIFFORD = frozenset(_CLIFFORD_NAMES.split())
 _STATEMENTS = ("measure", "reset", "barrier")  # no gate can be called so
-_BYTES_PER_AMPLITUDE = 16
 # Aer derives a width limit from this machine's memory, for every method; ours is in CircuitLimits.
 _WIDEST = 10_000
 _DETERMINISTIC = {"max_parallel_threads": 1, "max_parallel_experiments": 1, "max_parallel_shots": 1}
@@ -31,12 +44,17 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
         raise CircuitRejected(code, f"asks for {request.shots} shots, the limit is {limits.shots}")
     circuit = load(request.source, request.format, limits)
     loaded = time.perf_counter()
-    compiled = _compiled(circuit)
+    plain = _unfolded(circuit)
+    method = _method(plain, request)
+    analysed = time.perf_counter()
+    compiled = _compiled(plain, method)
     check_circuit(compiled, limits)
     transpiled = time.perf_counter()
-    method = choose_method(compiled, limits.memory_bytes)
     seed = secrets.randbits(32) if request.seed is None else request.seed
-    counts = _run(compiled, method, request.shots, seed)
+    if method == STIM:
+        counts = sample(compiled, request.shots, seed, limits.outcomes)
+    else:
+        counts = _run(compiled, method, request.shots, seed)
     if len(counts) > limits.outcomes:
         raise CircuitRejected(
             "too_many_outcomes",
@@ -52,42 +70,29 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
         "depth": circuit.depth(),
         "operations": {name: int(number) for name, number in circuit.count_ops().items()},
         "method": method,
-        "engine": f"aer-{method}",
-        "versions": versions(),
+        "engine": STIM if method == STIM else f"aer-{method}",
+        "versions": versions(method),
         "transpiled_digest": instructions_digest(compiled),
         "seconds": {
             "load": round(loaded - started, 6),
-            "transpile": round(transpiled - loaded, 6),
+            "analyse": round(analysed - loaded, 6),
+            "transpile": round(transpiled - analysed, 6),
             "run": round(time.perf_counter() - transpiled, 6),
         },
     }
 
 
-def choose_method(circuit: Any, memory_bytes: int) -> str:
-    """``stabilizer`` for Clifford circuits, else ``statevector`` if its amplitudes fit. Raises
-    :class:`CircuitRejected`.
-
-    Never Aer's ``automatic`` (it refuses wide circuits whatever they are) nor ``extended_stabilizer`` (its
-    counts are wrong, Qiskit/qiskit-aer#2315).
-    """
-    if set(circuit.count_ops()) <= _CLIFFORD:
-        return "stabilizer"
-    needed = _BYTES_PER_AMPLITUDE << circuit.num_qubits
-    if needed > memory_bytes:
-        raise CircuitRejected(
-            "too_much_memory",
-            f"{circuit.num_qubits} qubits need {needed} bytes of amplitudes, the limit is {memory_bytes}",
-            field="circuit",
-        )
-    return "statevector"
+def analysis_of(request: RunRequest) -> Analysis:
+    """What the circuit of ``request`` is, probed where that may help. Raises :class:`CircuitRejected`."""
+    return _analysed(_unfolded(load(request.source, request.format, request.limits)), request)
 
 
 @cache
-def pass_manager() -> Any:
-    """Qiskit's preset pass manager for Aer, built once: that costs far more than a small simulation."""
+def pass_manager(method: str) -> Any:
+    """Qiskit's preset pass manager for a method of Aer, built once: that costs far more than a small simulation."""
     from qiskit.transpiler import generate_preset_pass_manager
 
-    return generate_preset_pass_manager(0, simulator("statevector"))
+    return generate_preset_pass_manager(0, simulator(method))
 
 
 @cache
@@ -101,38 +106,69 @@ def simulator(method: str) -> Any:
 
 
 @cache
-def versions() -> dict[str, str]:
-    """What a repeat of the run needs to be the same."""
+def versions(method: str) -> dict[str, str]:
+    """What a repeat of a run with ``method`` needs to be the same."""
     import platform
 
     import qiskit
+
+    named = {"python": platform.python_version(), "qiskit": qiskit.__version__}
+    if method == STIM:
+        import stim
+
+        return {**named, "stim": stim.__version__}
     import qiskit_aer
 
-    return {
-        "python": platform.python_version(),
-        "qiskit": qiskit.__version__,
-        "qiskit-aer": qiskit_aer.__version__,
-    }
+    return {**named, "qiskit-aer": qiskit_aer.__version__}
 
 
 @cache
-def _native() -> frozenset[str]:
+def _native(method: str) -> frozenset[str]:
     """The instructions that the simulator takes as they are."""
-    return frozenset(simulator("statevector").configuration().basis_gates)
+    return frozenset(simulator(method).configuration().basis_gates)
 
 
-def _compiled(circuit: Any) -> Any:
-    try:
-        circuit = _unfolded(circuit)
-        # The pass manager would give back a copy, and take longer than a small circuit's simulation.
-        return circuit if all(map(_is_native, circuit.data)) else pass_manager().run(circuit)
-    except RecursionError:
-        raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
+def _method(circuit: Any, request: RunRequest) -> str:
+    """The method asked for, or the best one if that is left to us. Raises :class:`CircuitRejected`."""
+    if request.method not in REQUESTS:
+        raise CircuitRejected("unknown_method", f"{request.method[:40]!r} is not one of {', '.join(METHODS)}")
+    if request.method not in METHODS:
+        reproducible = request.method == REPRODUCIBLE
+        analysis = _analysed(circuit, request)
+        return choose_or_refuse(analysis, request.shots, request.limits, reproducible=reproducible)
+    refuse_unsuitable(request.method, analyse(circuit), request.shots, request.limits)
+    return request.method
+
+
+def _analysed(circuit: Any, request: RunRequest) -> Analysis:
+    analysis = analyse(circuit)
+    if not wants_probe(analysis, request.shots, request.limits):
+        return analysis
+    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits)
+    return replace(analysis, probe=found)
+
+
+def _compiled(circuit: Any, method: str) -> Any:
+    """``circuit``, without gates of its own definition, in instructions that ``method`` knows."""
+    if method in (STABILIZER, STIM):
+        return as_clifford(circuit)
+    # The pass manager would give back a copy, and take longer than a small circuit's simulation.
+    native = _native(method)
+    if all(_is_basic(step) and (step.name in native or step.name in _STATEMENTS) for step in circuit.data):
+        return circuit
+    return pass_manager(method).run(circuit)
 
 
 def _unfolded(circuit: Any) -> Any:
     """``circuit`` without gates of its own definition: Qiskit and Aer know gates by name alone, and would run a
     stranger's ``ecr`` as their own."""
+    try:
+        return _without_definitions(circuit)
+    except RecursionError:
+        raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
+
+
+def _without_definitions(circuit: Any) -> Any:
     while own := {step.name for step in circuit.data if not (_is_basic(step) or step.is_control_flow())}:
         circuit = circuit.decompose(gates_to_decompose=sorted(own))
     if not any(step.is_control_flow() for step in circuit.data):
@@ -141,13 +177,9 @@ def _unfolded(circuit: Any) -> Any:
     for step in circuit.data:
         operation = step.operation
         if step.is_control_flow():
-            operation = operation.replace_blocks([_unfolded(block) for block in operation.blocks])
+            operation = operation.replace_blocks([_without_definitions(block) for block in operation.blocks])
         plain.append(operation, step.qubits, step.clbits)
     return plain
-
-
-def _is_native(instruction: Any) -> bool:
-    return _is_basic(instruction) and (instruction.name in _native() or instruction.name in _STATEMENTS)
 
 
 def _is_basic(instruction: Any) -> bool:
