@@ -11,10 +11,11 @@ from math import cos, pi, sin
 import pytest
 from scipy.stats import chi2
 
+from oracle.circuits.analysis import AUTOMATIC, METHODS
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.load import load
 from oracle.circuits.run import RunRequest
-from oracle.circuits.simulate import METHODS, simulate
+from oracle.circuits.simulate import simulate
 from oracle.jobs.errors import CircuitRejected
 
 SHOTS = 4_000
@@ -121,7 +122,7 @@ def p_value(counts: dict[str, int], expected: dict[str, float]) -> float:
     return float(chi2.sf(statistic, max(len(cells) - 1, 1)))
 
 
-def request(name: str, method: str | None) -> RunRequest:
+def request(name: str, method: str = AUTOMATIC) -> RunRequest:
     source, format = STATIC[name] if name in STATIC else DYNAMIC[name][0]
     return RunRequest(source.encode(), format, SHOTS, 20_261_121, LIMITS, method=method)
 
@@ -130,8 +131,9 @@ def distribution(name: str) -> dict[str, float]:
     return exact(*STATIC[name]) if name in STATIC else DYNAMIC[name][1]
 
 
+CLIFFORD_ONLY = ("stabilizer", "stim")
 ZOO = (*STATIC, *DYNAMIC)
-PAIRS = [(name, method) for name in ZOO for method in METHODS if method != "stabilizer" or name in CLIFFORD]
+PAIRS = [(name, method) for name in ZOO for method in METHODS if method not in CLIFFORD_ONLY or name in CLIFFORD]
 
 
 def test_zoo__its_size__is_as_promised() -> None:
@@ -143,19 +145,18 @@ def test_simulate__circuit_of_the_zoo__fits_its_exact_distribution(name: str, me
     expected = distribution(name)
     result = simulate(request(name, method), 0.0)
     counts = result["counts"]
-    assert (result["method"], result["engine"]) == (method, f"aer-{method}")
+    assert (result["method"], result["engine"]) == (method, "stim" if method == "stim" else f"aer-{method}")
     assert abs(sum(expected.values()) - 1) < 1e-9 and sum(counts.values()) == SHOTS
     assert {key for key in counts if expected.get(key, 0) < 1e-9} == set()
     assert p_value(counts, expected) > 1e-6
 
 
-@pytest.mark.parametrize("name", ZOO)
-def test_simulate__circuit_of_the_zoo__gets_the_stabilizer_method_only_if_it_is_fit(name: str) -> None:
-    assert simulate(request(name, None), 0.0)["method"] == ("stabilizer" if name in CLIFFORD else "statevector")
-    if name not in CLIFFORD:
-        with pytest.raises(CircuitRejected) as caught:
-            simulate(request(name, "stabilizer"), 0.0)
-        assert caught.value.code == "not_clifford"
+@pytest.mark.parametrize("method", CLIFFORD_ONLY)
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in CLIFFORD])
+def test_simulate__other_gates_than_a_method_has__are_refused(name: str, method: str) -> None:
+    with pytest.raises(CircuitRejected) as caught:
+        simulate(request(name, method), 0.0)
+    assert caught.value.code in ("not_clifford", "feed_forward")
 
 
 @pytest.mark.parametrize("name", ZOO)
