@@ -80,7 +80,7 @@ def analysis_of(request: RunRequest) -> Analysis:
     found = [
         _analysed(turned, request)
         for part, circuit in load_all(request)
-        for _, turned in _turned(part, _unfolded(circuit), request)
+        for _, turned in _turned(part, _plain(circuit, request), request)
     ]
     return max(found, key=lambda each: (not each.clifford, each.active_qubits, each.gates))
 
@@ -114,7 +114,7 @@ def _timed(items: Iterator[Any], seconds: dict[str, float], phase: str, since: f
 def _prepared(part: Part, circuit: Any, request: RunRequest, seconds: dict[str, float]) -> Iterator[_Prepared]:
     """What has to run for ``part``: the circuit, or for expectation values one circuit for each basis."""
     began = time.perf_counter()
-    for basis, turned in _turned(part, _unfolded(circuit), request):
+    for basis, turned in _turned(part, _plain(circuit, request), request):
         method = _method(turned, request)
         analysed = time.perf_counter()
         compiled = _compiled(turned, method)
@@ -124,6 +124,14 @@ def _prepared(part: Part, circuit: Any, request: RunRequest, seconds: dict[str, 
         width = len(basis) - basis.count("I") if basis else compiled.num_clbits
         yield _Prepared(compiled, method, width, basis)
         began = time.perf_counter()
+
+
+def _plain(circuit: Any, request: RunRequest) -> Any:
+    """``circuit`` without definitions, checked again: only now do the angles inside them show."""
+    plain = _unfolded(circuit)
+    if plain is not circuit:
+        check_circuit(plain, request.limits, measured=request.result != EXPECTATION)
+    return plain
 
 
 def _turned(part: Part, circuit: Any, request: RunRequest) -> Iterator[tuple[str, Any]]:

@@ -110,7 +110,7 @@ def _told(runs: list[dict[str, Any]]) -> Iterator[str]:
         if "values" in run:
             for number, (value, error) in enumerate(zip(run["values"], run["standard_errors"], strict=True)):
                 yield f"circuit {place}, observable {number}: {value:.6g} ± {error:.2g}"
-        elif "memory" in run:
+        elif run.get("memory"):
             yield from (f"circuit {place}, shot {shot}: {outcome}" for shot, outcome in enumerate(run["memory"]))
         else:
             ranked = sorted(run["counts"].items(), key=lambda item: (-item[1], item[0]))
@@ -137,7 +137,9 @@ def _check_runs(document: Mapping[str, Any]) -> None:
             raise SealError("has a value that is not a finite number", field=where)
         memory = run.get("memory")
         if memory is not None and not (
-            isinstance(memory, list) and all(isinstance(o, str) for o in memory) and Counter(memory) == run["counts"]
+            isinstance(memory, list)
+            and all(isinstance(o, str) for o in memory)
+            and Counter(memory) == run.get("counts")
         ):
             raise SealError("its shots are not those of its counts", field=f"{where}.memory")
 

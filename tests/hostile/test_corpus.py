@@ -379,7 +379,9 @@ CASES = [
     ),
     js("json: result of an unknown kind", "unknown_result", ONE_WIRE, result="density"),
     # at run time
-    bomb_at_run_time("memory for 25 dense qubits", "too_much_memory", dense(22, 2), {"memory_bytes": 2**28}),
+    bomb_at_run_time(
+        "memory for 25 qubits", "too_much_memory", dense(22, 2), {"memory_bytes": 2**28}, method="statevector"
+    ),
     bomb_at_run_time(
         "memory for a density matrix", "too_much_memory", dense(13, 1), {"memory_bytes": 2**28}, method="density_matrix"
     ),
@@ -463,6 +465,7 @@ BEHIND_THE_GATE = {
     "a result of many long keys",
     "a method for Clifford circuits only",
     "a method that gives wrong counts",
+    "shots in order from a method that keeps none",
 }
 
 

@@ -66,7 +66,7 @@ def written(instructions: list[Any]) -> bytes:
         elif name == "reset":
             lines += [f"reset {place};" for place in places]
         else:
-            angles = f"({', '.join(map(str, values))})" if values else ""
+            angles = f"({', '.join(str(value + 0.0) for value in values)})" if values else ""
             lines.append(f"{name}{angles} {', '.join(places)};")
     return "\n".join(lines).encode()
 
