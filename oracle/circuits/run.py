@@ -20,7 +20,8 @@ class RunRequest:
     """``source`` is OpenQASM text as bytes, ``format`` is ``openqasm2`` or ``openqasm3``.
 
     ``method`` is one of :data:`oracle.circuits.analysis.REQUESTS`; asked to analyse, a run ends with an
-    :class:`~oracle.circuits.analysis.Analysis` in place of a result.
+    :class:`~oracle.circuits.analysis.Analysis` in place of a result. ``threads`` are for one run; seeded counts do
+    not depend on them.
     """
 
     source: bytes
@@ -29,6 +30,7 @@ class RunRequest:
     seed: int | None
     limits: CircuitLimits
     method: str = AUTOMATIC
+    threads: int = 1
 
     def outcome(self, document: Any) -> RunResult | Analysis:
         """What a sandboxed process sent in answer, checked. Raises :class:`CircuitRejected`."""
@@ -46,6 +48,7 @@ class RunResult:
     ``transpiled_digest`` is the hex sha-256 of the executed circuit's instructions
     (:func:`oracle.circuits.load.instructions_digest`). ``confinement`` says what held the process in:
     ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase.
+    ``threads`` is how many the simulator was given.
     """
 
     counts: dict[str, int]
@@ -61,6 +64,7 @@ class RunResult:
     transpiled_digest: str
     confinement: str
     seconds: dict[str, float]
+    threads: int = 1
 
     @classmethod
     def from_untrusted(cls, document: Any, request: RunRequest) -> RunResult:
@@ -125,6 +129,8 @@ def _problem(result: RunResult, request: RunRequest) -> str:
     numbers = (result.shots, result.seed, result.qubits, width, result.depth)
     if not all(_is_count(number) for number in numbers):
         return "a number is not one"
+    if result.threads != request.threads:
+        return "it was made in another way"
     if result.shots != request.shots or (request.seed is not None and result.seed != request.seed):
         return "it is for another run"
     if not 0 < width <= request.limits.clbits or not 0 < result.qubits <= request.limits.qubits:

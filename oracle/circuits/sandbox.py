@@ -278,6 +278,7 @@ def as_message(request: RunRequest) -> dict[str, Any]:
         "seed": request.seed,
         "limits": request.limits.as_dict(),
         "method": request.method,
+        "threads": request.threads,
     }
 
 

@@ -54,7 +54,7 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
     if method == STIM:
         counts = sample(compiled, request.shots, seed, limits.outcomes)
     else:
-        counts = _run(compiled, method, request.shots, seed)
+        counts = _run(compiled, method, request.shots, seed, request.threads)
     if len(counts) > limits.outcomes:
         raise CircuitRejected(
             "too_many_outcomes",
@@ -79,6 +79,7 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
             "transpile": round(transpiled - analysed, 6),
             "run": round(time.perf_counter() - transpiled, 6),
         },
+        "threads": request.threads,
     }
 
 
@@ -97,7 +98,7 @@ def pass_manager(method: str) -> Any:
 
 @cache
 def simulator(method: str) -> Any:
-    """One Aer simulator per method, on one thread."""
+    """One Aer simulator per method; on one thread, unless a run asks for more."""
     from qiskit_aer import AerSimulator
 
     simulator = AerSimulator(method=method, **_DETERMINISTIC)
@@ -186,8 +187,9 @@ def _is_basic(instruction: Any) -> bool:
     return instruction.is_standard_gate() or instruction.name in _STATEMENTS
 
 
-def _run(circuit: Any, method: str, shots: int, seed: int) -> dict[str, int]:
-    result = simulator(method).run(circuit, shots=shots, seed_simulator=seed).result()
+def _run(circuit: Any, method: str, shots: int, seed: int, threads: int = 1) -> dict[str, int]:
+    job = simulator(method).run(circuit, shots=shots, seed_simulator=seed, max_parallel_threads=threads)
+    result = job.result()
     if not result.success:
         status = " ".join(str(result.results[0].status if result.results else result.status).split())[:160]
         code = "too_much_memory" if "memory" in status.lower() or "bad_alloc" in status else "simulation_failed"

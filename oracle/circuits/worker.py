@@ -85,7 +85,9 @@ def as_request(message: dict[str, Any]) -> RunRequest:
     """The request in a message from the sandbox."""
     source = base64.b64decode(message["source"])
     limits = CircuitLimits(**message["limits"])
-    return RunRequest(source, message["format"], message["shots"], message["seed"], limits, message["method"])
+    return RunRequest(
+        source, message["format"], message["shots"], message["seed"], limits, message["method"], message["threads"]
+    )
 
 
 def _serve(message: dict[str, Any], requests: BinaryIO) -> dict[str, Any] | None:
