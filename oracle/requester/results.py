@@ -35,12 +35,8 @@ class OpenedResult:
     receipt: dict[str, Any]
 
     def lines(self) -> Iterator[str]:
-        """What it holds beyond the counts of one circuit, for people: a line for every value, shot or outcome, at most
-        ``MAX_LINES`` of them; nothing for plain counts."""
-        found = list(_told(self.document.get("runs") or []))
-        yield from found[:MAX_LINES]
-        if len(found) > MAX_LINES:
-            yield f"and {len(found) - MAX_LINES} lines more"
+        """:func:`lines_of` its runs."""
+        return lines_of(self.document.get("runs") or [])
 
 
 def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key: SealingKey) -> OpenedResult:
@@ -78,6 +74,15 @@ def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
     except InputError as err:  # not the requester's input but the oracle's writing
         raise SealError(err.message, field=err.field or "result") from None
     return OpenedResult(job.job_id, document["counts"], document, receipt)
+
+
+def lines_of(runs: list[dict[str, Any]]) -> Iterator[str]:
+    """What a result holds beyond the counts of one circuit, for people: a line for every value, shot or outcome, at
+    most ``MAX_LINES`` of them; nothing for plain counts."""
+    found = list(_told(runs))
+    yield from found[:MAX_LINES]
+    if len(found) > MAX_LINES:
+        yield f"and {len(found) - MAX_LINES} lines more"
 
 
 def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:
