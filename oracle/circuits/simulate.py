@@ -32,6 +32,7 @@ from oracle.circuits.observables import bases, estimate
 from oracle.circuits.run import RunRequest
 from oracle.jobs.errors import CircuitRejected
 
+_FUSED_FROM_QUBITS = 14  # Aer's default
 _STATEMENTS = ("measure", "reset", "barrier")  # no gate can be called so
 # Aer derives a width limit from this machine's memory, for every method; ours is in CircuitLimits.
 _WIDEST = 10_000
@@ -268,9 +269,11 @@ def _compiled(circuit: Any, method: str) -> Any:
     """``circuit``, without gates of its own definition, in instructions that ``method`` knows."""
     if method in (STABILIZER, STIM):
         return as_clifford(circuit)
-    # The pass manager would give back a copy, and take longer than a small circuit's simulation.
     native = _native(method)
-    if all(_is_basic(step) and (step.name in native or step.name in _STATEMENTS) for step in circuit.data):
+    # The pass manager would give back a copy, and take longer than a small circuit's simulation. Of a large one it puts
+    # gates on the same qubits together, which Aer can then fuse to fewer: a fifth of the time.
+    unfused = method != STATEVECTOR or circuit.num_qubits < _FUSED_FROM_QUBITS
+    if unfused and all(_is_basic(step) and (step.name in native or step.name in _STATEMENTS) for step in circuit.data):
         return circuit
     return pass_manager(method).run(circuit)
 

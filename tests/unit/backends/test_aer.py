@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.circuits.sandbox import Sandbox
 from oracle.jobs.errors import CircuitRejected, InputError
+from oracle.routing.candidates import MANAGED
 
 HEAD = b'OPENQASM 2.0;\ninclude "qelib1.inc";\n'
 BELL = HEAD + b"qreg q[2]; creg c[2]; h q[0]; cx q[0],q[1]; measure q -> c;"
@@ -165,6 +167,53 @@ def test_estimate__wider_or_longer_run__costs_more(backend: AerBackend) -> None:
 
     assert seconds() < min(seconds(shots=10_000), seconds(qubits=20), seconds(gates=1000), seconds(dynamic=True))
     assert backend.estimate(request(), 20).memory_bytes == 16 * 2**20
+
+
+def test_analyse__circuit__is_weighed_without_a_run(backend: AerBackend) -> None:
+    analysis = backend.analyse(request(CLIFFORD), timeout=60)
+    assert (analysis.qubits, analysis.clifford) == (8, True)
+    assert backend.backlog().running == 0
+
+
+def test_analyse__circuit_at_fault__raises_its_rejection(backend: AerBackend) -> None:
+    with pytest.raises(CircuitRejected) as caught:
+        backend.analyse(request(b"OPENQASM 2.0; qreg q[99]; creg c[1]; measure q[0] -> c[0];"), timeout=60)
+    assert caught.value.code == "too_many_qubits"
+
+
+def test_forecast__method_asked_for__has_its_own_cost(backend: AerBackend) -> None:
+    analysis = backend.analyse(request(SPREAD), timeout=60)
+    state = backend.forecast(replace(request(SPREAD), method="statevector"), analysis)
+    matrix = backend.forecast(replace(request(SPREAD), method="density_matrix"), analysis)
+    assert (state.memory_bytes, matrix.memory_bytes) == (16 * 2**8, 16 * 2**16)
+    assert state.seconds < matrix.seconds
+    assert backend.forecast(request(SPREAD), analysis) == state
+
+
+def test_forecast__nothing_fits__is_what_the_limits_allow(backend: AerBackend) -> None:
+    analysis = replace(backend.analyse(request(SPREAD), timeout=60), active_qubits=60, bond_bits=30)
+    estimate = backend.forecast(request(SPREAD, wall_seconds=77, memory_bytes=2**20), analysis)
+    assert (estimate.seconds, estimate.memory_bytes) == (77, 2**20)
+
+
+def test_candidate__place_and_wait__are_told() -> None:
+    backend = AerBackend(Sandbox(1), CircuitLimits(qubits=5), kind=MANAGED)
+    try:
+        assert (backend.candidate().kind, backend.candidate().max_qubits) == (MANAGED, 5)
+        assert backend.candidate().queue_seconds == 0
+        backend.submit(request(ENDLESS, 1_000_000), "slow", expected_seconds=60)
+        backend.submit(request(), "queued", expected_seconds=2.5)
+        assert backend.candidate().queue_seconds == 62.5
+    finally:
+        backend.close()
+
+
+def test_submit__threads_given__are_recorded() -> None:
+    backend = AerBackend(Sandbox(1), threads=2)
+    try:
+        assert backend.result(backend.submit(request(), "two"), timeout=60).threads == 2
+    finally:
+        backend.close()
 
 
 def test_estimate__a_thousand_qubits__is_what_the_limits_allow(backend: AerBackend) -> None:

@@ -37,6 +37,13 @@ def test_compiled__anything_else__goes_through_the_pass_manager(body: bytes) -> 
     assert _compiled(_unfolded(circuit), "statevector") is not circuit
 
 
+@pytest.mark.parametrize(("method", "ready"), [("statevector", False), ("matrix_product_state", True)])
+def test_compiled__state_wide_enough_to_fuse__is_put_in_order_first(method: str, ready: bool) -> None:
+    source = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[14]; creg c[14]; h q; t q; measure q -> c;'
+    circuit = _unfolded(load(source, "openqasm2", CircuitLimits()))
+    assert (_compiled(circuit, method) is circuit) == ready
+
+
 # Names under which Qiskit or Aer has something else.
 @pytest.mark.parametrize("name", ["mcx", "ecr", "ryy", "r", "unitary", "pauli", "save_state", "initialize", "pair"])
 @pytest.mark.parametrize("format", ["openqasm2", "openqasm3"])

@@ -75,6 +75,30 @@ def test_simulate__draft__shows_a_histogram(qscrow, draft):
     assert shown.err == ""
 
 
+def test_simulate__explain__shows_the_choice_and_every_candidate(qscrow, draft):
+    shown = qscrow("simulate", draft, "--explain").out
+
+    assert shown.startswith("local_simulator: aer.stabilizer")
+    for name in ("stabilizer", "statevector", "matrix_product_state", "density_matrix", "stim"):
+        assert f"aer.{name}  [" in shown
+    assert "+ aer.stabilizer  [taken]" in shown and "Clifford" in shown
+
+
+def test_simulate__explain_of_too_much__is_for_review_and_names_the_probe(qscrow):
+    qscrow("init", "job.yaml", "--example", "too_wide")
+    shown = qscrow("simulate", "job.yaml", "--explain").out
+
+    assert shown.startswith("reject_requires_review: nothing here may take it")
+    assert "probe" in shown and "[truncated]" in shown and "16 TiB" in shown
+
+
+def test_simulate__explain_json__is_the_decision(qscrow, draft):
+    decision = qscrow("simulate", draft, "--explain", "--json").json
+
+    assert (decision["choice"], decision["backend"], decision["method"]) == ("local_simulator", "aer", "stabilizer")
+    assert len(decision["candidates"]) == 5 and decision["circuit"]["clifford"] is True
+
+
 def test_simulate__json__is_the_run(qscrow, draft):
     run = qscrow("simulate", draft, "--shots", "10", "--seed", "3", "--json").json
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.requester.draft import load_draft, write_example
-from oracle.requester.simulate import simulate
+from oracle.requester.simulate import explain, simulate
+from oracle.routing.candidates import IBM, Candidate
 
 
 def test_simulate__same_seed__gives_the_same_counts(draft):
@@ -13,6 +16,26 @@ def test_simulate__same_seed__gives_the_same_counts(draft):
     assert first.counts == again.counts
     assert set(first.counts) == {"00000", "11111"}
     assert (first.shots, first.seed) == (again.shots, again.seed) == (1024, 7)
+
+
+def test_explain__drafts_policy_and_hardware__are_weighed(draft):
+    fez = Candidate("ibm_fez", IBM, 156)
+    here = explain(draft, hardware=(fez,))
+    there = explain(replace(draft, fields={**draft.fields, "quantum": quantum(draft, "ibm")}), hardware=(fez,))
+
+    assert here.choice == "local_simulator" and here.verdicts[-1].code == "simulator_only"
+    assert (there.choice, there.backend) == (IBM, "ibm_fez")
+    assert {verdict.code for verdict in there.verdicts[:-1]} == {"hardware_only"}
+
+
+def test_explain__seed_in_the_draft__leaves_stim_out(draft):
+    decision = explain(draft)
+
+    assert next(verdict.code for verdict in decision.verdicts if verdict.method == "stim") == "not_reproducible"
+
+
+def quantum(draft, policy):
+    return {**draft.fields["quantum"], "backend_policy": policy}
 
 
 def test_simulate__no_shots__is_refused(draft):
