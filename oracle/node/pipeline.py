@@ -6,7 +6,6 @@ repeats the work of one step; a transaction is never signed twice for the same p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import threading
@@ -53,6 +52,7 @@ from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import open_sealed
+from oracle.validation.replay import derive_seed
 
 MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
 SPECS_REMEMBERED = 256
@@ -263,8 +263,7 @@ class Pipeline:
         decision = route(spec, report.qubits, [candidate])
         if decision.choice == REVIEW:
             raise PolicyDenied("no_backend", "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
-        seed = quantum["seed"] if quantum["seed"] is not None else self._derived_seed(job)
-        request = RunRequest(source, quantum["format"], quantum["shots"], seed, self._t.limits)
+        request = RunRequest(source, quantum["format"], quantum["shots"], self._seed(job, spec), self._t.limits)
         return request, decision, report
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
@@ -283,10 +282,16 @@ class Pipeline:
         except SealError as err:
             raise Unrunnable("circuit_not_sealed_to_us", str(err)) from err
 
-    def _derived_seed(self, job: JobRow) -> int:
-        """A seed fixed by the job, so that running it again after a crash gives the same counts."""
-        text = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}:{job.terms.spec.hex()}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+    def _seed(self, job: JobRow, spec: dict[str, Any]) -> int:
+        """The spec's seed, or one that neither requester nor oracle can choose.
+
+        Running the job again after a crash gives the same counts. A reorganisation that moves the job to another block
+        changes the seed, and takes the journal's row with it.
+        """
+        if spec["quantum"]["seed"] is not None:
+            return spec["quantum"]["seed"]
+        contract = self._t.chain.deployment.job_escrow
+        return derive_seed(self._t.chain.chain_id, contract, job.job_id, job.block_hash, job.terms.spec)
 
     def _readers(self, terms: Terms, spec: dict[str, Any]) -> list[Recipient]:
         readers = [Recipient(spec["privacy"]["capsule"], terms.seal_to)]

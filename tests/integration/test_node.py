@@ -25,6 +25,7 @@ from oracle.requester.draft import load_draft, write_example
 from oracle.requester.results import open_result
 from oracle.requester.submit import Parties, prepare, submit
 from oracle.sealing.keys import SealingKey
+from oracle.validation.replay import derive_seed
 
 STAKE, BOND = 10**18, 10**15
 PATIENCE_SECONDS = 60
@@ -200,6 +201,18 @@ def test_node__killed_around_a_broadcast__sends_the_same_transaction(bench, monk
     sent = bench.chain.w3.eth.get_transaction_count(bench.operator.address) - before
     left = {"accept": {"recorded": 2, "broadcast": 1}, "deliver": {"recorded": 1, "broadcast": 0}}
     assert sent == left[action][moment]
+
+
+def test_node__spec_without_a_seed__uses_the_one_that_the_block_of_its_creation_fixes(bench):
+    job_id = bench.submit("ghz", quantum={"circuit": "ghz.qasm", "seed": None})
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    history = fetch_job(bench.chain, job_id)
+    opened = open_result(history, chain=bench.chain, store=bench.store, key=bench.requester_key)
+    contract, block = bench.chain.deployment.job_escrow, bench.chain.block(history.created_block)
+    assert opened.document["seed"] == derive_seed(31337, contract, job_id, block.hash, history.terms.spec)
 
 
 def test_node__content_that_comes_late__is_waited_for(bench, tmp_path):
