@@ -121,6 +121,20 @@ class NodeConfig:
         "policy", Addresses(), frozenset(), "Arbiters a job may name.", option="--trust-arbiter"
     )
 
+    validator_min_fee: int = _in(
+        "validator", Money(), 0, "Jobs that pay a validator less are not judged.", key="min_fee"
+    )
+    validator_own_oracles: frozenset[str] = _in(
+        "validator", Addresses(), frozenset(), "Your own oracles, whose results are not judged.", key="own_oracles"
+    )
+    validator_baseline_shots: int = _in(
+        "validator",
+        Whole(1, 10_000_000),
+        100_000,
+        "Shots of the simulation that a distribution is compared with; more if the job has more.",
+        key="baseline_shots",
+    )
+
     max_fee_wei: int = _in("transactions", Money(), 500 * GWEI, "Most to pay per unit of gas.", key="max_fee")
     max_tip_wei: int = _in("transactions", Money(), 50 * GWEI, "Largest tip per unit of gas.", key="max_tip")
     bump_after_blocks: int = _in(

@@ -344,7 +344,7 @@ class Pipeline:
 
     def postpone(self, job: JobRow, why: str) -> JobRow:
         """Try the job's step again later, each time a little later."""
-        delay = min(2.0**job.attempts, self._t.config.max_backoff_seconds)
+        delay = min(2.0 ** min(job.attempts, 32), self._t.config.max_backoff_seconds)
         return self._t.journal.postpone(job, why, time.time() + delay)
 
 

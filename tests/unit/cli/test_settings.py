@@ -132,6 +132,7 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
         "content.max_bytes": "5_000_000",
         "policy.trusted_validators": ADDRESS,
         "policy.trusted_arbiters": ADDRESS,
+        "validator.own_oracles": ADDRESS,
         "policy.take_open_jobs": "no",
         "execution.executor": "dask",
         "account.signer_kind": "web3signer",
