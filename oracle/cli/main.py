@@ -35,9 +35,10 @@ class Entry:
     panel: str
 
 
-REQUESTER, OPERATOR, AUDITOR, EVERYONE = (
+REQUESTER, OPERATOR, VALIDATOR, AUDITOR, EVERYONE = (
     "For requesters",
     "For oracle operators",
+    "For validators",
     "For auditors",
     "For everyone",
 )
@@ -57,6 +58,7 @@ COMMANDS = {
     "cancel": Entry("money", "cancel", "Take back a job that nobody has accepted yet.", REQUESTER),
     "content": Entry("content", "app", "Files and archives in the content store.", EVERYONE),
     "oracle": Entry("operator", "app", "Run an oracle: register, stake, earn.", OPERATOR),
+    "validator": Entry("validator", "app", "Judge results: register, run, earn fees.", VALIDATOR),
     "audit": Entry("auditor", "app", "Rebuild and check what happened, from the chain alone.", AUDITOR),
 }
 

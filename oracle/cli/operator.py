@@ -123,10 +123,12 @@ def run(
         "watch.log_file": log_file,
     }
     settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config, flags=flags)
-    with watched(settings, _shown_steps(settings, json)) as (watch, redactor):
+    with watched(settings, shown_steps(settings, json)) as (watch, redactor):
         chain = open_chain(settings)
         signer, key = open_keys(settings, heard=redactor.learn)
-        _require_registered(chain, signer.address, key.public)
+        require_registered(chain, signer.address, key.public)
+        if settings.verdicts(chain.chain_id, signer.address).exists():
+            raise InputError(f"{signer.address} is a validator here", field="account", remedy="use another account")
         journal = settings.journal(chain.chain_id, signer.address)
         with opened_node(
             chain,
@@ -217,7 +219,7 @@ def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None,
     say("Next: qscrow oracle run")
 
 
-def _shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], None]:
+def shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], None]:
     """What is printed for each step. The log tells people already, unless it goes to a file."""
 
     def line(job_id: int, step: str, text: str) -> None:
@@ -229,11 +231,14 @@ def _shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], No
     return line if settings.log_file else lambda *_: None
 
 
-def _require_registered(chain: ChainClient, address: str, public: bytes) -> None:
+def require_registered(
+    chain: ChainClient, address: str, public: bytes, remedy: str = "run `qscrow oracle register` first"
+) -> None:
+    """Raise :class:`InputError` unless the chain knows ``address`` with this sealing key."""
     known = chain.registry.sealing_key_of(address)
     if known != public:
         what = "is not registered" if not any(known) else "is registered with another sealing key"
-        raise InputError(f"{address} {what}", field="account", remedy="run `qscrow oracle register` first")
+        raise InputError(f"{address} {what}", field="account", remedy=remedy)
 
 
 def _addresses(texts: list[str] | None, field: str) -> list[str] | None:
