@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from web3.middleware import Web3Middleware
 
 from oracle.audit.ledger import build_ledger
 from oracle.chain.client import ChainClient
@@ -405,6 +406,73 @@ def test_validator__judges_an_open_job_once_it_has_an_oracle(bench):
     bench.judge()
 
     assert bench.history(job_id).tier == Tier.REPLAYED
+
+
+class Mortal(Web3Middleware):
+    """The in-process chain calls its head final; with this only what lies 20 blocks below it is."""
+
+    def request_processor(self, method, params):
+        if "finalized" in params:
+            final = hex(max(0, self._w3.eth.block_number - 20))
+            params = [final if each == "finalized" else each for each in params]
+        return method, params
+
+
+@pytest.fixture
+def mortal(bench):
+    bench.chain.w3.middleware_onion.add(Mortal)
+    return bench
+
+
+@pytest.mark.parametrize("step", [Step.RAN, Step.SEALED])
+def test_validator__delivery_replaced_by_a_reorganisation__judges_the_one_that_stays(mortal, step):
+    job_id = mortal.submit()
+    tester = mortal.chain.w3.provider.ethereum_tester
+    fork = tester.take_snapshot()
+    mortal.deliver_wrong(forged)
+
+    def kill_at(_, reached, __):
+        if reached == step:
+            raise Killed
+
+    with pytest.raises(Killed), mortal.validator() as validator:
+        validator._examination.report = kill_at
+        validator.run_once()
+    tester.revert_to_snapshot(fork)
+    tester.mine_blocks(3)
+    for file in mortal.folder.glob("oracle.db*"):
+        file.unlink()
+    mortal.deliver()
+
+    with mortal.validator() as validator:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while validator.tick() or validator.journal.jobs(ACTIVE):
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+
+    assert mortal.history(job_id).state == State.SETTLED
+    assert mortal.verdict_count(job_id) == 1
+
+
+def test_validator__verdict_undone_by_a_reorganisation__is_sent_again(mortal):
+    job_id = mortal.submit()
+    mortal.deliver()
+    tester = mortal.chain.w3.provider.ethereum_tester
+    fork = tester.take_snapshot()
+    mortal.judge()
+    assert mortal.history(job_id).state == State.SETTLED
+    tester.revert_to_snapshot(fork)
+    tester.mine_blocks(3)
+
+    with mortal.validator() as validator:
+        validator._ingest._swept_at = -1e9
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while mortal.history(job_id).state != State.SETTLED:
+            validator.tick()
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+
+    assert mortal.verdict_count(job_id) == 1
 
 
 def test_journal__of_a_validator__is_refused_to_an_oracle_of_another_name(bench):
