@@ -15,6 +15,7 @@ SECTIONS = (
     "node",
     "prices",
     "policy",
+    "gates",
     "validator",
     "transactions",
     "content",

@@ -199,6 +199,35 @@ def status(
 
 
 @app.command()
+def approve(
+    job: Annotated[int | None, typer.Argument(min=1, help="Job id; without it, what waits.", metavar="JOB")] = None,
+    comment: Annotated[str, typer.Option("--note", help="Why, for the record.")] = "",
+    account: Account = None,
+    rpc: Rpc = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Let a job run that a gate put before you; works while the node runs.
+
+    An approval also makes the job's requester and its family of circuits known, so that they are not asked about again.
+    """
+    _answer(job, True, comment, account, rpc, config, json)
+
+
+@app.command()
+def deny(
+    job: Annotated[int, typer.Argument(min=1, help="Job id.", metavar="JOB")],
+    comment: Annotated[str, typer.Option("--note", help="Why, for the record.")] = "",
+    account: Account = None,
+    rpc: Rpc = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Refuse a job that a gate put before you: its payer gets the budget back."""
+    _answer(job, False, comment, account, rpc, config, json)
+
+
+@app.command()
 def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None, json: Json = False) -> None:
     """Make a lost or damaged journal anew from the chain; what is left of the old one is kept beside it."""
     from oracle.node.rebuild import rebuild as rebuilt
@@ -217,6 +246,24 @@ def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None,
     facts({name: value for name, value in rows.items() if value is not None} | {"jobs": jobs})
     say("Transactions that were signed and not mined are taken for sent; results not delivered are computed again.")
     say("Next: qscrow oracle run")
+
+
+def _answer(job: int | None, approved: bool, comment: str, account: Any, rpc: Any, config: Any, json: bool) -> None:
+    from oracle.node.approvals import Approvals
+
+    settings = load_settings(rpc=rpc, account=account, config=config)
+    approvals = Approvals.beside(settings.journal(open_chain(settings).chain_id, own_address(settings)))
+    if job is not None:
+        answered = approvals.answer(job, approved, comment)
+        if json:
+            return show_json(asdict(answered))
+        return say(f"job {job} is {'approved' if approved else 'denied'}; the node sees it at its next look")
+    waiting = approvals.waiting()
+    if json:
+        return show_json([asdict(each) for each in waiting])
+    for each in waiting:
+        say(f"  job {each.job_id:>6}  {each.causes}: {each.requester}, budget {format_wei(int(each.budget))}")
+    return None if waiting else say("nothing waits for an approval")
 
 
 def shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], None]:

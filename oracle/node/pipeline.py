@@ -44,6 +44,8 @@ from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
+from oracle.node.gatekeeper import Gatekeeper
+from oracle.node.gates import AwaitsApproval
 from oracle.node.journal import Forgotten, JobRow, Journal, Step
 from oracle.node.policy import charge_for, check_spec, check_terms
 from oracle.node.purposes import purpose_of
@@ -103,6 +105,7 @@ class Pipeline:
         # Asked for every job, and the same for all of them for a while.
         self._head = _Recent(lambda: tools.chain.block().timestamp)
         self._free_stake = _Recent(self._read_free_stake)
+        self._gatekeeper = Gatekeeper(tools.journal, tools.config, self._oracle)
         self._spec = lru_cache(SPECS_REMEMBERED)(self._read_spec)
         self._steps: dict[Step, Callable[[JobRow], JobRow]] = {
             Step.SEEN: self._check,
@@ -135,6 +138,8 @@ class Pipeline:
             if err.code in MACHINE_FAULTS and job.attempts < self._t.config.max_attempts:
                 return self.postpone(job, str(err))
             return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
+        except AwaitsApproval as err:
+            return self.postpone(job, str(err))
         except (Unrunnable, PolicyDenied) as err:
             return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
         except (Reverted, MinedButReverted) as err:
@@ -156,13 +161,16 @@ class Pipeline:
         estimate = self._t.backend.estimate(request, report.qubits, report.expanded_gates, dynamic=report.dynamic)
         if now + estimate.seconds + self._t.config.margin_seconds > job.terms.deliver_by:
             raise PolicyDenied("too_little_time", f"needs about {estimate.seconds:.0f} s", field="deliver_by")
-        return self._t.journal.advance(
-            job,
-            Step.CHECKED,
-            note=decision.reasons.get(decision.backend or "", ""),
-            seconds=estimate.seconds,
-            memory_bytes=estimate.memory_bytes,
-        )
+        with self._gatekeeper.turn:
+            self._gatekeeper.admit(job, spec, decision, report, request)
+            return self._t.journal.advance(
+                job,
+                Step.CHECKED,
+                note=decision.reasons.get(decision.backend or "", ""),
+                result=json.dumps({"routing": decision.as_dict()}),
+                seconds=estimate.seconds,
+                memory_bytes=estimate.memory_bytes,
+            )
 
     def _accept(self, job: JobRow) -> JobRow:
         """CHECKED → ACCEPTED. Acceptance comes before the run, so that the requester cannot cancel a finished job,

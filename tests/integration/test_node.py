@@ -17,6 +17,7 @@ from oracle.content.cid import CID
 from oracle.content.store import BlockStore
 from oracle.jobs.states import State
 from oracle.jobs.terms import ZERO_ADDRESS
+from oracle.node.approvals import Approvals
 from oracle.node.assembly import opened_node
 from oracle.node.config import NodeConfig
 from oracle.node.journal import ACTIVE, Journal, Step
@@ -306,6 +307,47 @@ def test_node__judges_it_does_not_trust__are_refused(bench):
         bench.run_until_idle(node)
 
     assert fetch_job(bench.chain, job_id).reason == "arbiter_not_trusted"
+
+
+def test_node__gate_that_asks_its_operator__waits_for_the_word_and_remembers_it(bench):
+    first, second = bench.submit("ghz"), bench.submit("grover")
+    options = {"gate_apply_to": "all", "gate_validation": False}
+
+    with bench.node(**options) as node:
+        approvals = Approvals.beside(node.journal.path)
+        while len(approvals.waiting()) < 2:
+            node.tick()
+        assert {each.causes for each in approvals.waiting()} == {"new_circuit_family, unknown_requester"}
+        approvals.answer(first, True)
+        approvals.answer(second, False)
+        bench.run_until_idle(node)
+        again = bench.submit("ghz")
+        bench.run_until_idle(node)
+
+    assert [fetch_job(bench.chain, job_id).state for job_id in (first, again)] == [State.SETTLED] * 2
+    history = fetch_job(bench.chain, second)
+    assert (history.state, history.reason) == (State.REJECTED, "not_approved")
+
+
+def test_node__quota_of_a_requester_used_up__is_refused(bench):
+    job_ids = [bench.submit("ghz") for _ in range(3)]
+    options = {"gate_apply_to": "all", "gate_validation": False, "gate_approvals": frozenset()}
+
+    with bench.node(gate_runs_per_requester=2, **options) as node:
+        bench.run_until_idle(node)
+
+    ends = [fetch_job(bench.chain, job_id) for job_id in job_ids]
+    assert sorted(end.state for end in ends) == [State.SETTLED, State.SETTLED, State.REJECTED]
+    assert {end.reason for end in ends if end.state == State.REJECTED} == {"quota_exhausted"}
+
+
+def test_node__gated_job_without_validation__is_refused(bench):
+    job_id = bench.submit("ghz")
+
+    with bench.node(gate_apply_to="all") as node:
+        bench.run_until_idle(node)
+
+    assert fetch_job(bench.chain, job_id).reason == "no_validation"
 
 
 def test_node__circuit_sealed_to_it__is_run(bench):

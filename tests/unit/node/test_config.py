@@ -57,4 +57,6 @@ def test_node_settings__each__has_a_name_of_its_own_and_a_sentence():
 def test_node_settings__every_default__is_one_its_own_kind_reads():
     for setting in node_settings():
         setting.kind.check(setting.default)
-        assert setting.kind.parse_text(setting.kind.show(setting.default).strip('"[]')) == setting.default
+        assert (
+            setting.kind.parse_text(setting.kind.show(setting.default).strip("[]").replace('"', "")) == setting.default
+        )
