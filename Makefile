@@ -34,7 +34,7 @@ integration: venv contracts-setup ## nodes, chains and processes together
 	$(PYTEST) tests/integration $(ARGS)
 
 chaos: venv contracts-setup ## break the node in every way, longer than make test does
-	QSCROW_CHAOS=long $(PYTEST) tests/chaos $(ARGS)
+	QSCROW_CHAOS=long $(PYTEST) -n 3 tests/chaos $(ARGS)
 
 js-ipfs: venv $(JS_IPFS)/.stamp ## our blocks and archives against the JavaScript implementation of IPFS (not part of make test)
 	$(PYTEST) tests/js_ipfs $(ARGS)

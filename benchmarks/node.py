@@ -15,6 +15,7 @@ from bench import World, ghz, publish, spread, until, world
 
 JOBS, ROUNDS = 400, 3
 SHOTS = 1024
+LOOK_SECONDS = 0.25  # between two looks at the chain; a node's default is a second
 
 
 def main() -> None:
@@ -67,13 +68,13 @@ def node(place: World, **options: int):
     from oracle.node.assembly import opened_node
     from oracle.node.config import NodeConfig
 
-    config = NodeConfig(workers=2, poll_seconds=0.05, max_jobs_at_once=16, **options)
+    config = NodeConfig(workers=2, per_requester_limit=1_000, **options)
     return opened_node(
         place.chain,
         place.operator,
         place.oracle_key,
         store=place.store,
-        journal=place.folder / f"{time.monotonic_ns()}.db",
+        journal=place.folder / "journal.db",
         config=config,
     )
 
@@ -84,9 +85,10 @@ def settle(place: World, running: Any, jobs: int) -> float:
 
     def done() -> bool:
         running.tick()
+        running.work_for(LOOK_SECONDS)
         return running.journal.counts().get("closed", 0) >= last
 
-    return until(done, 600, pause=0.05)
+    return until(done, 600, pause=0)
 
 
 def cpu_seconds() -> float:

@@ -25,6 +25,7 @@ BIN = Path(sys.executable).parent
 ANALYSIS = ".venv-analysis/bin/python"  # Slither and halmos do not fit into one environment with Brownie
 BROWNIE = (str(BIN / "brownie"), "test")
 LEGACY = ("env", "FOUNDRY_PROFILE=legacy")
+CHAOS_AT_ONCE = "3"  # these tests wait for timeouts and blocks more than they compute
 PYTEST = (sys.executable, "-m", "pytest", "-p", "no:pytest-brownie", "-q")
 
 
@@ -47,7 +48,7 @@ SUITES = (
     Suite("artifacts", (sys.executable, "scripts/artifacts.py", "--check"), counted=False),
     Suite("unit", (*PYTEST, "tests/unit", "--junitxml=reports/unit.xml")),
     Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
-    Suite("chaos", (*PYTEST, "tests/chaos", "--junitxml=reports/chaos.xml")),
+    Suite("chaos", (*PYTEST, "-n", CHAOS_AT_ONCE, "tests/chaos", "--junitxml=reports/chaos.xml")),
     Suite("foundry", ("forge", "test", "--junit"), prints_report=True, lane="contracts"),
     Suite("foundry-legacy", (*LEGACY, "forge", "test", "--junit"), prints_report=True, lane="contracts"),
     Suite("slither", (ANALYSIS, "scripts/slither.py"), counted=False, lane="contracts"),

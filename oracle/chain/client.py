@@ -51,9 +51,10 @@ def _is_usable(url: str) -> bool:
 
 
 class ChainClient:
-    """Reads one chain. ``w3`` is any web3 connection, remote or in process."""
+    """Reads one chain. ``w3`` is any web3 connection, remote or in process; logs are asked for in ranges of at most
+    ``block_range`` blocks."""
 
-    def __init__(self, w3: Any, deployment: Deployment):
+    def __init__(self, w3: Any, deployment: Deployment, *, block_range: int = MOST_BLOCKS):
         self.w3 = w3
         self.deployment = deployment
         self.escrow = JobEscrow(w3, deployment.job_escrow)
@@ -63,7 +64,9 @@ class ChainClient:
         if endpoints is not None:
             endpoints.expect_chain(deployment.chain_id)
         d = deployment
-        self._logs = LogRanges(partial(self._raw_logs, [d.job_escrow, d.oracle_registry, d.result_nft], None))
+        query = partial(self._raw_logs, [d.job_escrow, d.oracle_registry, d.result_nft], None)
+        self._block_range = block_range
+        self._logs = LogRanges(query, most=block_range)
 
     @property
     def chain_id(self) -> int:
@@ -135,7 +138,9 @@ class ChainClient:
         topics = [topic_of("OracleRegistered"), _word(int(account, 16))]
         query = partial(self._raw_logs, [self.deployment.oracle_registry], topics)
         key, since = None, None
-        for first, last, logs in LogRanges(query, blocks=MOST_BLOCKS).read(self.deployment.block, self.block().number):
+        for first, last, logs in LogRanges(query, blocks=MOST_BLOCKS, most=self._block_range).read(
+            self.deployment.block, self.block().number
+        ):
             for event in self._decoded(logs, first, last):
                 if event.args["sealingKey"] != key:
                     key, since = event.args["sealingKey"], event.block
@@ -143,7 +148,8 @@ class ChainClient:
 
     def _escrow_events(self, topics: list, first_block: int, last_block: int) -> Iterator[Event]:
         """Few events: whole chains are served where ranges of everything are not."""
-        ranges = LogRanges(partial(self._raw_logs, [self.deployment.job_escrow], topics), blocks=MOST_BLOCKS)
+        query = partial(self._raw_logs, [self.deployment.job_escrow], topics)
+        ranges = LogRanges(query, blocks=MOST_BLOCKS, most=self._block_range)
         for first, last, logs in ranges.read(first_block, last_block):
             yield from self._decoded(logs, first, last)
 

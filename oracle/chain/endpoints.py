@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from oracle.chain.failures import shown_url
+from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import is_deeper
 from oracle.jobs.errors import ChainUnavailable
 
@@ -192,8 +193,8 @@ class Endpoints:
     def _note_failure(self, member: _Endpoint, err: _Trouble) -> None:
         member.failures += 1
         member.reason = str(err)
-        pause = min(2.0**member.failures, MAX_BACKOFF_SECONDS) * (0.5 + self._jitter() / 2)
-        member.resting_until = self._clock() + (err.retry_after if err.retry_after is not None else pause)
+        rest = pause(member.failures, first=1.0, most=MAX_BACKOFF_SECONDS) * (0.5 + self._jitter() / 2)
+        member.resting_until = self._clock() + (err.retry_after if err.retry_after is not None else rest)
 
     def _candidates(self) -> list[_Endpoint]:
         """The one in use first, then the others in order; those in trouble last, soonest to be tried again first."""

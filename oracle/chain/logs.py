@@ -31,12 +31,15 @@ Query = Callable[[int, int], list[Any]]
 
 
 class LogRanges:
-    """Remembers how long a range may be. ``query(first, last)`` asks for the logs of both blocks and those between."""
+    """Remembers how long a range may be, ``most`` blocks at the longest.
 
-    def __init__(self, query: Query, *, blocks: int = START_BLOCKS):
+    ``query(first, last)`` asks for the logs of both blocks and those between.
+    """
+
+    def __init__(self, query: Query, *, blocks: int = START_BLOCKS, most: int = MOST_BLOCKS):
         self._query = query
-        self._blocks = blocks
-        self._cap = MOST_BLOCKS
+        self._blocks = min(blocks, most)
+        self._cap = most
 
     def read(self, first: int, last: int) -> Iterator[tuple[int, int, list[Any]]]:
         """``(first, last, logs)`` of consecutive ranges that cover the blocks asked for, each once, in order.

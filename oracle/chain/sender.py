@@ -311,7 +311,8 @@ class Sender:
             if flight.since is None or flight.since > number:
                 flight.since = number
             attempt = None
-            if number - flight.since >= self.policy.bump_after_blocks:
+            waited = number - flight.since >= self.policy.bump_after_blocks
+            if waited:
                 try:
                     attempt = self._replaced(flight)
                 except QscrowError as err:  # the others are not to suffer from it
@@ -320,7 +321,8 @@ class Sender:
                 flight.since = number
                 self._broadcast(attempt)
                 bumped += 1
-            elif self._is_due(flight):
+            elif waited or self._is_due(flight):  # what the caps forbid to replace may have been dropped as too cheap
+                flight.since = number
                 self._broadcast_any(flight)
                 resent += 1
         return bumped, resent, failure

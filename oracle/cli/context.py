@@ -40,7 +40,8 @@ def open_chain(settings: Settings) -> ChainClient:
     w3 = connect(settings.rpc)
     with translated(endpoint_name(w3)):
         chain_id = w3.eth.chain_id
-    client = ChainClient(w3, Deployment.load(settings.deployments(chain_id), chain_id))
+    deployment = Deployment.load(settings.deployments(chain_id), chain_id)
+    client = ChainClient(w3, deployment, block_range=settings.node.block_range)
     client.check()
     return client
 

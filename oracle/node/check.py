@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from oracle.chain.logs import START_BLOCKS
 from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.amounts import format_wei
 from oracle.jobs.errors import ChainError, ChainUnavailable, ContentError, InputError, JournalError, QscrowError
@@ -246,7 +247,7 @@ class _Checks:
         return None
 
     def _logs(self, w3: Any, head: int, told: str) -> Outcome:
-        blocks = self._s.config.block_range
+        blocks = min(self._s.config.block_range, START_BLOCKS)
         query = {"fromBlock": max(0, head - blocks + 1), "toBlock": head}
         try:
             w3.eth.get_logs({**query, "address": self._chain.needed().deployment.job_escrow})

@@ -89,8 +89,9 @@ class NodeConfig:
         60.0,
         "Longest pause before something that failed is tried again.",
     )
-    block_range: int = _in("chain", Whole(1), 2_000, "Blocks asked for at once; fewer where a provider refuses.")
-    min_block_range: int = _in("chain", Whole(1), 1, "Fewest blocks to ask for at once, however the provider refuses.")
+    block_range: int = _in(
+        "chain", Whole(1), 100_000, "Most blocks to ask for at once; fewer where a provider refuses or logs are many."
+    )
     backup_sweep_blocks: int = _in(
         "chain", Whole(), 100, "Blocks that are read a second time, for logs that a provider dropped."
     )
@@ -259,8 +260,6 @@ def contradictions(config: Any) -> Iterator[InputError]:
         )
     if config.max_tip_wei > config.max_fee_wei:
         yield InputError("is more than max_fee", field="transactions.max_tip", remedy="lower it, or raise max_fee")
-    if config.min_block_range > config.block_range:
-        yield InputError("is more than block_range", field="chain.min_block_range", remedy="lower it")
     if config.health_silence_seconds <= config.poll_seconds:
         yield InputError(
             "is not more than poll_seconds", field="watch.health_silence_seconds", remedy="allow several looks"

@@ -33,9 +33,9 @@ class FinalityBroken(ChainError):
 class Ingest:
     """Reads ranges of blocks and writes each with its last block in one go.
 
-    As of the last run, ``head`` is the chain's newest block, ``target`` the newest one that may be acted on and
-    ``last`` the newest one that is in the journal. ``progress(last, target)`` is told after every range.
-    ``clock`` measures seconds from anywhere; ``intake`` says which jobs are ours if they are not an oracle's.
+    As of the last run, ``head`` is the chain's newest block, of Unix time ``time``, ``target`` the newest one that may
+    be acted on and ``last`` the newest one that is in the journal. ``progress(last, target)`` is told after every
+    range. ``clock`` measures seconds from anywhere; ``intake`` says which jobs are ours if they are not an oracle's.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Ingest:
         self._has_finalized_tag = True
         self._done_with: bytes | None = None  # the head at which there was nothing left to do
         self._closed_by: dict[int, int] = {}
-        self.head = self.target = self.last = 0
+        self.head = self.time = self.target = self.last = 0
 
     def run_once(self) -> int:
         """Take in everything new; returns how many jobs it found.
@@ -66,7 +66,7 @@ class Ingest:
         Raises :class:`FinalityBroken`, and :class:`ChainError` for what may pass.
         """
         head = self._chain.block()
-        self.head = head.number
+        self.head, self.time = head.number, head.timestamp
         overdue = self._clock() - self._swept_at >= SWEEP_SECONDS
         if head.hash == self._done_with and not overdue:
             return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from oracle.jobs.backoff import pause
 from oracle.jobs.errors import ChainError
 from oracle.node.config import NodeConfig
 from oracle.node.database import JournalUnavailable
@@ -32,14 +33,14 @@ class Loop:
             try:
                 self.tick()
                 failures = 0
-                self._work_for(self._config.poll_seconds)
+                self.work_for(self._config.poll_seconds)
             except FinalityBroken as err:
                 self._watch.halted(err)
                 raise
             except (ChainError, JournalUnavailable) as err:
                 failures += 1
                 self._watch.failed(err) if isinstance(err, ChainError) else self._watch.journal_failed(err)
-                self._pause(min(self._config.poll_seconds * 2 ** min(failures, 32), self._config.max_backoff_seconds))
+                self._pause(pause(failures, first=self._config.poll_seconds, most=self._config.max_backoff_seconds))
 
     def stop(self) -> None:
         """Ask :meth:`run` to end after the steps under way; safe from a signal handler."""
@@ -50,7 +51,7 @@ class Loop:
         """Look at the chain and start what can be started; returns how many jobs are in flight."""
         raise NotImplementedError
 
-    def _work_for(self, seconds: float) -> None:
+    def work_for(self, seconds: float) -> None:
         """What to do until the next look."""
         self._pause(seconds)
 

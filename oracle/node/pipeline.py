@@ -27,6 +27,7 @@ from oracle.circuits.lint import LintReport, lint
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import ContentStore, get_object, put_object
+from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import (
     BackendUnavailable,
@@ -336,8 +337,8 @@ class Pipeline:
         """Put ``job`` where the chain says it is; ``why`` it was looked up goes into its history."""
         try:
             history = fetch_job(self._t.chain, job.job_id, first_block=job.block)
-        except InputError:  # a reorganisation took it away; if it does not come back, ingestion will forget it
-            return self.postpone(job, "is not on the chain at the moment")
+        except InputError:
+            return self._without_a_job(job)
         ours = history.terms.oracle == self._oracle
         if job.step == Step.CHECKED and history.state in TAKEN and ours:
             return self._t.journal.advance(job, Step.ACCEPTED, note=why, terms=history.terms)
@@ -350,9 +351,17 @@ class Pipeline:
             return self._t.journal.advance(job, Step.CLOSED, note=why, reason=history.state.label)
         return self.postpone(job, why)
 
+    def _without_a_job(self, job: JobRow) -> JobRow:
+        """The chain does not know ``job``: reorganised away, and then ingestion will forget it, or never created, as an
+        endpoint made up. Should this be the lie, the next sweep opens it again."""
+        final = self._t.journal.final_block()
+        if final is None or job.block > final[0] or self._t.chain.escrow.state_of(job.job_id) != State.NONE:
+            return self.postpone(job, "is not on the chain at the moment")
+        return self._t.journal.advance(job, Step.CLOSED, note="is not on the chain", reason=State.NONE.label)
+
     def postpone(self, job: JobRow, why: str) -> JobRow:
         """Try the job's step again later, each time a little later."""
-        delay = min(2.0 ** min(job.attempts, 32), self._t.config.max_backoff_seconds)
+        delay = pause(job.attempts, first=1.0, most=self._t.config.max_backoff_seconds)
         return self._t.journal.postpone(job, why, time.time() + delay)
 
 

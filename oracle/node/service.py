@@ -92,7 +92,7 @@ class Node(Loop):
 
     # -------------------------------------------------------------------------------------------- jobs
 
-    def _work_for(self, seconds: float) -> None:
+    def work_for(self, seconds: float) -> None:
         """Until the next look at the chain, go on with jobs as soon as there is room for them."""
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
@@ -102,9 +102,9 @@ class Node(Loop):
                 self._start_jobs()
 
     def _start_jobs(self) -> None:
-        now, workers = time.time(), self._t.backend.backlog().workers
+        workers = self._t.backend.backlog().workers
         jobs: list[Job] = []
-        for job in self._candidates(now):
+        for job in self._candidates(time.time()):
             waits = job.job_id in self._standing
             if job.step == Step.CHECKED and job.job_id in self._accepting:
                 # Whether its acceptance was mined is quickly seen. Until it is, the job counts as accepted.
@@ -117,7 +117,7 @@ class Node(Loop):
             elif job.step == Step.ACCEPTED:
                 jobs.append(replace(job, retry_at=math.inf))
         flying = {job_id: job for job_id, (job, _) in self._in_flight.items()}
-        choice = self._scheduler.choose(jobs, flying, now, workers=workers)
+        choice = self._scheduler.choose(jobs, flying, self._ingest.time, workers=workers)  # deadlines are the chain's
         for job_id in choice.hopeless():
             self._give_up(job_id)
         known = {job.job_id: job for job in jobs}
@@ -182,5 +182,7 @@ class Node(Loop):
 
 
 def _as_job(due: DueJob, now: float) -> Job:
-    retry_at = 0.0 if is_due(due.retry_at, now) else due.retry_at
+    retry_at = (
+        0.0 if is_due(due.retry_at, now) else math.inf
+    )  # by the machine's clock, which may differ from the chain's
     return Job(due.job_id, due.requester, due.step, due.deadline, due.seconds, due.memory_bytes, retry_at)

@@ -19,6 +19,7 @@ from oracle.chain.history import JobHistory, fetch_job
 from oracle.chain.sender import MinedButReverted
 from oracle.content.store import get_object, put_object
 from oracle.jobs.amounts import format_wei
+from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import canonical_bytes, digest
 from oracle.jobs.errors import InputError
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
@@ -206,7 +207,7 @@ class Examination:
 
     def postpone(self, job: JobRow, why: str) -> JobRow:
         """Try the job's step again later, each time a little later, but before it is too late."""
-        delay = min(2.0 ** min(job.attempts, 32), self._longest_pause(job))
+        delay = pause(job.attempts, first=1.0, most=self._longest_pause(job))
         return self._t.journal.postpone(job, why, time.time() + delay)
 
     def _longest_pause(self, job: JobRow) -> float:

@@ -40,6 +40,7 @@ def test_soak__waves_of_jobs__nothing_grows(make_world):
     assert set(GENTLE) <= set(FAULTS)
     chance = random.Random(world.seed)
     node = world.start()
+    world.until(node.is_ready, "the node to be open")
     for _ in range(WARM_UP):
         wave(world, chance, 60)
     first, journal_before = Usage(node.pid), journal_bytes(world)

@@ -78,6 +78,14 @@ def test_read__few_logs__asks_for_more_each_time():
     assert provider.asked == [(0, 9), (10, 29), (30, 69)]
 
 
+def test_read__most_blocks_given__never_asks_for_more():
+    provider = Provider()
+
+    list(LogRanges(provider, blocks=10, most=15).read(0, 69))
+
+    assert provider.asked == [(0, 9), (10, 24), (25, 39), (40, 54), (55, 69)]
+
+
 def test_read__stated_cap__is_not_tried_again():
     provider = Provider(blocks=7, message="eth_getLogs is limited to a 7 range")
     ranges = LogRanges(provider, blocks=100)

@@ -484,14 +484,20 @@ def test_tend__first_version_is_mined_after_the_replacement__is_the_outcome():
     assert node.sender.outcome("1:deliver").tx_hash == first.tx_hash
 
 
-def test_tend__at_the_cap__sends_the_same_again_now_and_then():
-    node = Node(replace(POLICY, max_fee_wei=4 * GWEI + 1))  # what a new one costs, and no eighth more
+@pytest.mark.parametrize(
+    ("bump_after_blocks", "resent"),
+    [(3, [0, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0]), (100, [0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])],
+)
+def test_tend__at_the_cap__sends_the_same_again_after_the_blocks_or_the_time(bump_after_blocks, resent):
+    """A node drops what is too cheap for its next blocks."""
+    cap = 4 * GWEI + 1  # what a new one costs, and no eighth more
+    node = Node(replace(POLICY, max_fee_wei=cap, bump_after_blocks=bump_after_blocks))
     first = node.start()
     node.chain.pool.clear()
 
     done = [node.blocks(1, mine=False) for _ in range(11)]  # two seconds each
 
-    assert [tended.resent for tended in done] == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    assert [tended.resent for tended in done] == resent
     assert node.log.recorded == [first]
     assert node.chain.pool == {0: first.raw}
 

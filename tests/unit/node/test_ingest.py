@@ -26,10 +26,11 @@ def test_run_once__jobs_of_everybody__takes_ours_and_open_ones(bench):
 
 
 def test_run_once__in_small_ranges__misses_nothing(bench):
+    bench.chain = ChainClient(bench.w3, bench.chain.deployment, block_range=1)
     for number in range(7):
         bench.create(spec=number + 1)
 
-    assert bench.ingest(block_range=1).run_once() == 7
+    assert bench.ingest().run_once() == 7
 
 
 def test_run_once__confirmations__waits_for_them(bench):
