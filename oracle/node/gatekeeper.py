@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from oracle.circuits.lint import LintReport
@@ -40,9 +41,13 @@ class Gatekeeper:
         report: LintReport,
         request: RunRequest,
         *,
-        queue_minutes: float | None = None,
+        stage: Stage = Stage.ACCEPTANCE,
+        **known: Any,
     ) -> list[GateResult]:
-        """What the gates say before the job is accepted; nothing if it needs to pass none.
+        """What the gates say at a ``stage``; nothing if the job needs to pass none.
+
+        ``known`` are the fields of :class:`~oracle.node.gates.Facts` that only the caller knows: ``queue_minutes``, and
+        before a submission ``simulated``, ``baseline_distance`` and ``promoted``.
 
         Raises :class:`~oracle.jobs.errors.PolicyDenied`, or :class:`~oracle.node.gates.AwaitsApproval` once the
         operator is asked.
@@ -51,12 +56,12 @@ class Gatekeeper:
         if not hardware and self._config.gate_apply_to != "all":
             return []
         family = circuit_family(request.source)
-        facts = self._facts(job, spec, report, request, family, hardware, queue_minutes)
+        facts = replace(self._facts(job, spec, report, request, family, hardware), **known)
         results = evaluate(Gates.of(self._config, spec), facts)
         for result in results:
             if result.gate == _WORD and result.passage == Passage.WAIT:
                 self._approvals.ask(_question(job, family, result.observed))
-        require(results, Stage.ACCEPTANCE)
+        require(results, stage)
         return results
 
     def _facts(
@@ -67,11 +72,11 @@ class Gatekeeper:
         request: RunRequest,
         family: str,
         hardware: bool,
-        queue_minutes: float | None,
     ) -> Facts:
-        terms, since = job.terms, time.time() - DAY
+        terms = job.terms
         known = self._approvals.of(job.job_id)
-        choice = HARDWARE_CHOICE if hardware else None
+        others = {"except_job": job.job_id, "choice": HARDWARE_CHOICE if hardware else None}
+        day = time.time() - DAY
         return Facts(
             hardware=hardware,
             qubits=report.qubits,
@@ -82,12 +87,11 @@ class Gatekeeper:
             budget=terms.budget,
             validation_method=spec["validation"]["method"],
             parties=(terms.requester, self._oracle, terms.validator, terms.arbiter),
-            runs_today=self._journal.taken_since(since, choice=choice),
-            requester_runs_today=self._journal.taken_since(since, choice=choice, requester=terms.requester),
+            runs_today=self._journal.taken_since(day, **others),
+            requester_runs_today=self._journal.taken_since(day, **others, requester=terms.requester),
             known_family=self._approvals.knows_family(family),
             known_requester=self._is_known(terms),
             approval=known.approved if known is not None and known.terms == terms.hash().hex() else None,
-            queue_minutes=queue_minutes,
             queue_tolerance=spec["quantum"]["constraints"]["max_queue_minutes"],
         )
 
