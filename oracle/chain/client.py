@@ -130,6 +130,22 @@ class ChainClient:
         accepted = [topic_of("JobStateChanged"), None, _word(State.ACCEPTED), actor]
         yield from self._escrow_events(accepted, first, last_block)
 
+    def key_since(self, account: str) -> int | None:
+        """The block in which ``account`` last registered another sealing key than before; ``None``: never.
+
+        Raises :class:`ChainError`.
+        """
+        topics = [topic_of("OracleRegistered"), _word(int(account, 16))]
+        query = partial(self._raw_logs, [self.deployment.oracle_registry], topics)
+        key, since = None, None
+        for first, last, logs in LogRanges(query, blocks=MOST_BLOCKS, most=self._block_range).read(
+            self.deployment.block, self.block().number
+        ):
+            for event in self._decoded(logs, first, last):
+                if event.args["sealingKey"] != key:
+                    key, since = event.args["sealingKey"], event.block
+        return since
+
     def _escrow_events(self, topics: list, first_block: int, last_block: int) -> Iterator[Event]:
         """Few events: whole chains are served where ranges of everything are not."""
         query = partial(self._raw_logs, [self.deployment.job_escrow], topics)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from oracle.chain.artifacts import artifact
+from oracle.chain.attestations import Attestation
 from oracle.chain.failures import endpoint_name, translated
 from oracle.jobs.errors import ChainError
 from oracle.jobs.states import State, Tier
@@ -27,18 +28,17 @@ class Call:
 
 
 class Delivery(NamedTuple):
-    """One of a batch: what :meth:`JobEscrow.deliver` takes. ``attestation`` is the validator's, in the order of
-    ``IJobEscrow.Attestation``: (accepted, method, distance, 32-byte report, signature)."""
+    """One of a batch: what :meth:`JobEscrow.deliver` takes, and the validator's ``attestation`` if it has one."""
 
     job_id: int
     terms: Terms
     charge: int
     result: bytes
-    attestation: tuple[bool, int, int, bytes, bytes] | None = None
+    attestation: Attestation | None = None
 
     def to_abi(self) -> tuple[Any, ...]:
         """The ``BatchedDelivery`` tuple the contract takes."""
-        attestation = self.attestation or (False, 0, 0, bytes(32), b"")
+        attestation = tuple(self.attestation or (False, 0, 0, bytes(32), b""))
         attested = self.attestation is not None
         return (self.job_id, self.terms.to_abi(), self.charge, self.result, attested, attestation)
 
@@ -148,6 +148,15 @@ class JobEscrow(_Wrapper):
     def deliver_batch(self, items: Iterable[Delivery]) -> Call:
         """Several deliveries; the contract skips those whose job moved on, anything else wrong reverts them all."""
         return self._call("deliverBatch", "deliverBatch", [item.to_abi() for item in items])
+
+    def validate(self, job_id: int, terms: Terms, attestation: Attestation) -> Call:
+        """Hand in the validator's verdict on a delivered result."""
+        return self._call("validate", "validate", job_id, terms.to_abi(), tuple(attestation))
+
+    def validate_batch(self, items: Iterable[tuple[int, Terms, Attestation]]) -> Call:
+        """Several verdicts; the contract skips those whose job moved on, anything else wrong reverts them all."""
+        verdicts = [(job_id, terms.to_abi(), tuple(attestation)) for job_id, terms, attestation in items]
+        return self._call("validateBatch", "validateBatch", verdicts)
 
     def settle(self, job_id: int, terms: Terms) -> Call:
         """End a delivered job whose period is over."""

@@ -6,6 +6,7 @@ asked to sign, signed by the expected account.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from oracle.jobs.errors import ChainError, ChainUnavailable, InputError
 
 # https://geth.ethereum.org/docs/tools/clef/apis, https://docs.web3signer.consensys.io/reference/api/json-rpc
 METHODS = {"clef": "account_signTransaction", "web3signer": "eth_signTransaction"}
+TYPED_METHODS = {"clef": "account_signTypedData", "web3signer": "eth_signTypedData"}
 TIMEOUT_SECONDS = 30.0
 MAX_ANSWER_BYTES = 4 * 2**20
 MAX_S = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2  # EIP-2
@@ -47,6 +49,13 @@ class SignedTransaction:
 
     raw_transaction: bytes
     hash: bytes
+
+
+@dataclass(frozen=True)
+class SignedMessage:
+    """The 65 bytes of a signature over a message."""
+
+    signature: bytes
 
 
 @dataclass
@@ -87,10 +96,26 @@ class ExternalSigner:
         raw = answer.get("raw") if isinstance(answer, dict) else answer
         return self._verified(transaction, raw)
 
-    def _ask(self, method: str, parameters: dict[str, Any]) -> Any:
+    def sign_typed_data(self, *, full_message: dict[str, Any]) -> SignedMessage:
+        """Have an EIP-712 message signed. Raises as :meth:`sign_transaction` does."""
+        from eth_account import Account
+        from eth_account.messages import encode_typed_data
+
+        message = json.dumps(full_message) if self.kind == "web3signer" else full_message
+        answer = self._ask(TYPED_METHODS[self.kind], self.address, message)
+        try:
+            signature = bytes.fromhex(answer.removeprefix("0x"))
+            signer = Account.recover_message(encode_typed_data(full_message=full_message), signature=signature)
+        except Exception:  # whatever the decoders make of hostile bytes
+            raise ChainError(f"{self._name} answered with something that is no signature") from None
+        if signer != self.address or int.from_bytes(signature[32:64], "big") > MAX_S:
+            raise ChainError(f"{self._name} did not sign as {self.address}", remedy="check signer_address")
+        return SignedMessage(signature)
+
+    def _ask(self, method: str, *parameters: Any) -> Any:
         import requests
 
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": [parameters]}
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
         try:
             with self._session().post(
                 self.url, json=request, timeout=self.timeout, stream=True, allow_redirects=False

@@ -9,7 +9,20 @@ from oracle.node.config import Setting, node_settings
 from oracle.node.kinds import File, Files, Seconds, Secret, Text, Url, Urls, Whole
 
 DEFAULT_RPC = "http://127.0.0.1:8545"
-SECTIONS = ("chain", "account", "node", "prices", "policy", "transactions", "content", "execution", "watch", "limits")
+SECTIONS = (
+    "chain",
+    "account",
+    "node",
+    "prices",
+    "policy",
+    "gates",
+    "validator",
+    "transactions",
+    "content",
+    "execution",
+    "watch",
+    "limits",
+)
 
 PLACES = (
     Setting(

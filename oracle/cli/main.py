@@ -35,9 +35,10 @@ class Entry:
     panel: str
 
 
-REQUESTER, OPERATOR, AUDITOR, EVERYONE = (
+REQUESTER, OPERATOR, VALIDATOR, AUDITOR, EVERYONE = (
     "For requesters",
     "For oracle operators",
+    "For validators",
     "For auditors",
     "For everyone",
 )
@@ -54,9 +55,11 @@ COMMANDS = {
     "inspect": Entry("following", "inspect", "State, terms, money and timeline of a job.", REQUESTER),
     "open": Entry("following", "open_", "Fetch a delivered result, open it, check it and show it.", REQUESTER),
     "refund": Entry("money", "refund", "End a job whose time is over: money goes where it belongs.", REQUESTER),
+    "promote": Entry("money", "promote", "Let an accepted job onto hardware, and top up its budget.", REQUESTER),
     "cancel": Entry("money", "cancel", "Take back a job that nobody has accepted yet.", REQUESTER),
     "content": Entry("content", "app", "Files and archives in the content store.", EVERYONE),
     "oracle": Entry("operator", "app", "Run an oracle: register, stake, earn.", OPERATOR),
+    "validator": Entry("validator", "app", "Judge results: register, run, earn fees.", VALIDATOR),
     "audit": Entry("auditor", "app", "Rebuild and check what happened, from the chain alone.", AUDITOR),
 }
 

@@ -1,7 +1,8 @@
-"""``qscrow refund``, ``cancel``, ``withdraw`` and ``balance``: getting money back."""
+"""``qscrow promote``, ``refund``, ``cancel``, ``withdraw`` and ``balance``: what happens to a job's money."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,8 @@ from oracle.cli.context import (
 from oracle.cli.following import Job
 from oracle.cli.output import Json, facts, progress, say, show_json
 from oracle.cli.settings import Settings, load_settings
-from oracle.jobs.amounts import format_wei
+from oracle.jobs.amounts import format_wei, parse_amount
+from oracle.jobs.errors import InputError
 from oracle.jobs.terms import ZERO_ADDRESS
 
 if TYPE_CHECKING:
@@ -64,6 +66,44 @@ def _end(how: Callable[..., Ended], job: int, settings: Settings, json: bool) ->
         return show_json(wording.history_document(done.job) | {"transaction": transaction})
     say(f"{wording.ending(done.job)} ({transaction})")
     say("`qscrow withdraw` takes it out")
+
+
+def promote(
+    job: Job,
+    add: Annotated[str, typer.Option(metavar="AMOUNT", help="Add to the budget, for example '0.5 ether'.")] = "0",
+    evidence: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="What it rests on; default: the simulation reported on chain.")
+    ] = None,
+    account: Account = None,
+    password_file: PasswordFile = None,
+    rpc: Rpc = None,
+    json: Json = False,
+) -> None:
+    """Let an accepted job onto hardware; only its requester can, once."""
+    from oracle.chain.history import fetch_job
+    from oracle.chain.sender import Sender
+    from oracle.requester.money import promote_job
+
+    settings = load_settings(rpc=rpc, account=account, password_file=password_file)
+    extra, proof = parse_amount(add, "add"), _digest(evidence)
+    with progress("sending", quiet=json):
+        chain = open_chain(settings)
+        history = fetch_job(chain, job)
+        sender = Sender(chain.w3, open_account(settings), chain_id=chain.chain_id)
+        done = promote_job(history, chain=chain, sender=sender, extra=extra, evidence=proof)
+    transaction = "0x" + done.receipt.tx_hash.hex()
+    if json:
+        return show_json(wording.history_document(done.job) | {"transaction": transaction})
+    say(f"job {job} may run on hardware, with a budget of {format_wei(done.job.terms.budget)} ({transaction})")
+
+
+def _digest(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    plain = text.removeprefix("ipfs://f01551220").removeprefix("0x")
+    if not re.fullmatch("[0-9a-fA-F]{64}", plain):
+        raise InputError(f"{text[:60]!r} is not a digest", field="evidence", remedy="give 0x and 64 hex digits")
+    return bytes.fromhex(plain)
 
 
 def withdraw(

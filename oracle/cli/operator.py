@@ -123,10 +123,12 @@ def run(
         "watch.log_file": log_file,
     }
     settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config, flags=flags)
-    with watched(settings, _shown_steps(settings, json)) as (watch, redactor):
+    with watched(settings, shown_steps(settings, json)) as (watch, redactor):
         chain = open_chain(settings)
         signer, key = open_keys(settings, heard=redactor.learn)
-        _require_registered(chain, signer.address, key.public)
+        require_registered(chain, signer.address, key.public)
+        if settings.verdicts(chain.chain_id, signer.address).exists():
+            raise InputError(f"{signer.address} is a validator here", field="account", remedy="use another account")
         journal = settings.journal(chain.chain_id, signer.address)
         with opened_node(
             chain,
@@ -197,6 +199,35 @@ def status(
 
 
 @app.command()
+def approve(
+    job: Annotated[int | None, typer.Argument(min=1, help="Job id; without it, what waits.", metavar="JOB")] = None,
+    comment: Annotated[str, typer.Option("--note", help="Why, for the record.")] = "",
+    account: Account = None,
+    rpc: Rpc = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Let a job run that a gate put before you; works while the node runs.
+
+    An approval also makes the job's requester and its family of circuits known, so that they are not asked about again.
+    """
+    _answer(job, True, comment, account, rpc, config, json)
+
+
+@app.command()
+def deny(
+    job: Annotated[int, typer.Argument(min=1, help="Job id.", metavar="JOB")],
+    comment: Annotated[str, typer.Option("--note", help="Why, for the record.")] = "",
+    account: Account = None,
+    rpc: Rpc = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Refuse a job that a gate put before you: its payer gets the budget back."""
+    _answer(job, False, comment, account, rpc, config, json)
+
+
+@app.command()
 def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None, json: Json = False) -> None:
     """Make a lost or damaged journal anew from the chain; what is left of the old one is kept beside it."""
     from oracle.node.rebuild import rebuild as rebuilt
@@ -217,7 +248,25 @@ def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None,
     say("Next: qscrow oracle run")
 
 
-def _shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], None]:
+def _answer(job: int | None, approved: bool, comment: str, account: Any, rpc: Any, config: Any, json: bool) -> None:
+    from oracle.node.approvals import Approvals
+
+    settings = load_settings(rpc=rpc, account=account, config=config)
+    approvals = Approvals.beside(settings.journal(open_chain(settings).chain_id, own_address(settings)))
+    if job is not None:
+        answered = approvals.answer(job, approved, comment)
+        if json:
+            return show_json(asdict(answered))
+        return say(f"job {job} is {'approved' if approved else 'denied'}; the node sees it at its next look")
+    waiting = approvals.waiting()
+    if json:
+        return show_json([asdict(each) for each in waiting])
+    for each in waiting:
+        say(f"  job {each.job_id:>6}  {each.causes}: {each.requester}, budget {format_wei(int(each.budget))}")
+    return None if waiting else say("nothing waits for an approval")
+
+
+def shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], None]:
     """What is printed for each step. The log tells people already, unless it goes to a file."""
 
     def line(job_id: int, step: str, text: str) -> None:
@@ -229,11 +278,14 @@ def _shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], No
     return line if settings.log_file else lambda *_: None
 
 
-def _require_registered(chain: ChainClient, address: str, public: bytes) -> None:
+def require_registered(
+    chain: ChainClient, address: str, public: bytes, remedy: str = "run `qscrow oracle register` first"
+) -> None:
+    """Raise :class:`InputError` unless the chain knows ``address`` with this sealing key."""
     known = chain.registry.sealing_key_of(address)
     if known != public:
         what = "is not registered" if not any(known) else "is registered with another sealing key"
-        raise InputError(f"{address} {what}", field="account", remedy="run `qscrow oracle register` first")
+        raise InputError(f"{address} {what}", field="account", remedy=remedy)
 
 
 def _addresses(texts: list[str] | None, field: str) -> list[str] | None:

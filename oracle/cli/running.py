@@ -16,7 +16,7 @@ from oracle.jobs.errors import QscrowError
 
 if TYPE_CHECKING:
     from oracle.node.logs import Redactor
-    from oracle.node.service import Node
+    from oracle.node.loop import Loop
     from oracle.node.watch import Watch
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -49,7 +49,7 @@ def watched(settings: Settings, show: Callable[[int, Any, str], None]) -> Iterat
             raise
 
 
-def run_until_told(node: Node, watch: Watch, **facts: Any) -> None:
+def run_until_told(node: Loop, watch: Watch, **facts: Any) -> None:
     """Run ``node``; the first SIGINT or SIGTERM lets it finish what it is in. ``facts`` are logged at its start.
 
     The second one has the system's own effect: the process is gone at once, which the journal is made for.

@@ -106,6 +106,10 @@ class Settings:
         """The journal of the node that signs as ``oracle``."""
         return self.home / "journals" / f"{chain_id}-{oracle.lower()}.db"
 
+    def verdicts(self, chain_id: int, validator: str) -> Path:
+        """The journal of the validator that signs as ``validator``."""
+        return self.home / "journals" / f"{chain_id}-{validator.lower()}-verdicts.db"
+
     def content_environment(self) -> dict[str, str]:
         """What :func:`oracle.content.select.open_store` wants to know, under its own names."""
         values = {

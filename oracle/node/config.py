@@ -8,13 +8,15 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from oracle.jobs.errors import InputError
-from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Text, Whole
+from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Share, Text, Whole, Words
 
 LOCAL_CHAINS = frozenset({31337})
 PORT = Whole(1, 65_535, word="off")
 GWEI, ETHER = 10**9, 10**18
 MOST_BACKOFF_SECONDS = 3_600.0
 DAY = 86_400.0
+APPROVALS = ("new_circuit_family", "budget_over", "unknown_requester")
+"""What an operator may want to be asked about."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,59 @@ class NodeConfig:
     )
     trusted_arbiters: frozenset[str] = _in(
         "policy", Addresses(), frozenset(), "Arbiters a job may name.", option="--trust-arbiter"
+    )
+
+    gate_apply_to: str = _in(
+        "gates", Text(("hardware", "all")), "hardware", "Runs that have to pass the gates.", key="apply_to"
+    )
+    gate_simulation: bool = _in(
+        "gates", Flag(), True, "Simulate before hardware, whatever the spec says.", key="require_simulation"
+    )
+    gate_baseline_distance: float | None = _in(
+        "gates",
+        Share(),
+        0.08,
+        "Hardware only if a test run is nearer to the simulation than this, beyond shot noise.",
+        key="require_baseline_distance_below",
+    )
+    gate_runs_per_day: int | None = _in(
+        "gates", Whole(word="unlimited"), 10, "Gated runs taken in 24 hours.", key="max_hardware_runs_per_day"
+    )
+    gate_runs_per_requester: int | None = _in(
+        "gates", Whole(word="unlimited"), 5, "Those of one requester.", key="max_runs_per_requester"
+    )
+    gate_approvals: frozenset[str] = _in(
+        "gates",
+        Words(APPROVALS),
+        frozenset(APPROVALS),
+        "What the operator is asked about: `qscrow oracle approve`.",
+        key="require_manual_approval_for",
+    )
+    gate_approval_budget_wei: int = _in(
+        "gates", Money(), ETHER // 10, "Budget above which `budget_over` asks.", key="approval_budget"
+    )
+    gate_known_requesters: frozenset[str] = _in(
+        "gates", Addresses(), frozenset(), "Requesters who are known without an approval.", key="known_requesters"
+    )
+    gate_validation: bool = _in(
+        "gates", Flag(), True, "The spec has to name a validation method.", key="require_validation"
+    )
+    gate_max_qubits: int = _in("gates", Whole(1), 156, "Qubits of a gated run.", key="max_qubits")
+    gate_max_gates: int = _in("gates", Whole(1), 10_000, "Gates of a gated run.", key="max_gates")
+    gate_max_shots: int = _in("gates", Whole(1), 100_000, "Shots of a gated run.", key="max_shots")
+
+    validator_min_fee: int = _in(
+        "validator", Money(), 0, "Jobs that pay a validator less are not judged.", key="min_fee"
+    )
+    validator_own_oracles: frozenset[str] = _in(
+        "validator", Addresses(), frozenset(), "Your own oracles, whose results are not judged.", key="own_oracles"
+    )
+    validator_baseline_shots: int = _in(
+        "validator",
+        Whole(1, 10_000_000),
+        100_000,
+        "Shots of the simulation that a distribution is compared with; more if the job has more.",
+        key="baseline_shots",
     )
 
     max_fee_wei: int = _in("transactions", Money(), 500 * GWEI, "Most to pay per unit of gas.", key="max_fee")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from typing import Protocol
 
 from oracle.chain.contracts import Call, Delivery
 from oracle.chain.events import decode_log
@@ -18,22 +19,35 @@ from oracle.jobs.canonical import digest
 from oracle.jobs.errors import ChainError, ChainUnavailable
 from oracle.jobs.states import State
 from oracle.node.journal import Forgotten, JobRow, Step, is_due
-from oracle.node.pipeline import Pipeline, Tools
+from oracle.node.pipeline import Report, Tools
 from oracle.node.purposes import action_of, is_about, job_ids, purpose_of
 
-ACTION = "deliver"
 NUDGE_SECONDS = 10.0
+
+
+class Worker(Protocol):
+    """Who works on the jobs between, and says where one is that cannot be sent: :class:`Pipeline`, for example."""
+
+    report: Report
+
+    def as_on_chain(self, job: JobRow, why: str, *, too_late: bool = False) -> JobRow:
+        """Put ``job`` where the chain says it is."""
+
+    def postpone(self, job: JobRow, why: str) -> JobRow:
+        """Try the job's step again later."""
 
 
 class Deliveries:
     """Takes jobs from SEALED to DELIVERED, or to CLOSED if the delivery settled at once."""
 
-    def __init__(self, tools: Tools, pipeline: Pipeline):
+    action = "deliver"
+
+    def __init__(self, tools: Tools, pipeline: Worker):
         self._t = tools
         self._pipeline = pipeline
         self._ready_since: dict[int, float] = {}
         attempts = tools.journal.open_attempts(tools.sender.address)
-        self._watched = {attempt.purpose for attempt in attempts if action_of(attempt.purpose) == ACTION}
+        self._watched = {attempt.purpose for attempt in attempts if action_of(attempt.purpose) == self.action}
         self._nudged: dict[str, float] = {}
 
     def run_once(self, *, idle: bool) -> None:
@@ -57,7 +71,7 @@ class Deliveries:
 
     def _send(self, batch: list[JobRow]) -> None:
         try:
-            purpose = purpose_of(ACTION, batch)
+            purpose = purpose_of(self.action, batch)
             self._t.sender.start(self._call(batch), purpose)
             self._watched.add(purpose)
         except TooManyInFlight:
@@ -94,7 +108,7 @@ class Deliveries:
                 under_way |= set(job_ids(purpose))
                 self._nudge(purpose)
             else:
-                self._conclude(purpose, _delivered(receipt), "the batch left it out")
+                self._conclude(purpose, self._included(receipt), "the batch left it out")
         return under_way
 
     def _nudge(self, purpose: str) -> None:
@@ -129,11 +143,16 @@ class Deliveries:
         self._t.journal.advance(job, step, reason=reason)
         self._pipeline.report(job.job_id, step, reason)
 
+    def _included(self, receipt: Receipt) -> set[int]:
+        """The jobs to which a mined transaction did what it was for."""
+        return jobs_of(receipt, "JobDelivered")
+
 
 def _charge(job: JobRow) -> int:
     return json.loads(job.result or "")["charge"]
 
 
-def _delivered(receipt: Receipt) -> set[int]:
+def jobs_of(receipt: Receipt, name: str) -> set[int]:
+    """The jobs about which the transaction emitted the event ``name``."""
     events = [event for event in map(decode_log, receipt.logs) if event is not None]
-    return {event.job_id for event in events if event.name == "JobDelivered"}
+    return {event.job_id for event in events if event.name == name}

@@ -35,7 +35,7 @@ class Ingest:
 
     As of the last run, ``head`` is the chain's newest block, of Unix time ``time``, ``target`` the newest one that may
     be acted on and ``last`` the newest one that is in the journal. ``progress(last, target)`` is told after every
-    range. ``clock`` measures seconds from anywhere.
+    range. ``clock`` measures seconds from anywhere; ``intake`` says which jobs are ours if they are not an oracle's.
     """
 
     def __init__(
@@ -46,13 +46,14 @@ class Ingest:
         config: NodeConfig,
         clock: Callable[[], float] = time.monotonic,
         progress: Callable[[int, int], None] = lambda *_: None,
+        intake: Intake | None = None,
     ):
         self._chain = chain
         self._journal = journal
         self._config = config
         self._clock = clock
         self._progress = progress
-        self._intake = Intake(journal, chain.deployment.job_escrow, oracle, config.take_open_jobs)
+        self._intake = intake or Intake(journal, chain.deployment.job_escrow, oracle, config.take_open_jobs)
         self._swept_at, self._swept_to = clock(), 0
         self._has_finalized_tag = True
         self._done_with: bytes | None = None  # the head at which there was nothing left to do

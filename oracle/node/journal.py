@@ -248,6 +248,16 @@ class Journal:
         """Number of jobs in each step."""
         return dict(self._db.rows("SELECT step, COUNT(*) FROM jobs GROUP BY step"))
 
+    def taken_since(
+        self, at: float, *, except_job: int, choice: str | None = None, requester: str | None = None
+    ) -> int:
+        """Other jobs checked since a Unix time and not declined, of one routing ``choice`` or ``requester`` if given.
+
+        Documents that were pruned no longer tell their choice.
+        """
+        row = self._db.row(_TAKEN_SINCE, {"at": at, "job": except_job, "choice": choice, "requester": requester})
+        return row[0] if row else 0
+
     def known(self, job_ids: Iterable[int]) -> dict[int, bool]:
         """Those of ``job_ids`` that are known, and whether each still is as the chain placed it: nobody began work."""
         wanted, found = list(job_ids), {}
@@ -571,5 +581,9 @@ _DUE_AT_STEP = f"""SELECT * FROM (SELECT {_DUE_COLUMNS} FROM jobs INDEXED BY job
 _MOST_URGENT = " ORDER BY deadline, job_id LIMIT ?"
 _UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
     WHERE step = 'closed' AND ended IS NULL ORDER BY job_id"""
+_TAKEN_SINCE = """SELECT COUNT(*) FROM jobs
+    WHERE job_id IN (SELECT job_id FROM history WHERE step = 'checked' AND at >= :at)
+    AND job_id != :job AND step != 'declining' AND (:requester IS NULL OR requester = :requester)
+    AND (:choice IS NULL OR json_extract(result, '$.routing.choice') = :choice)"""
 _UNTOUCHED = "(step = 'seen' OR placed IS NOT NULL)"
 _BLOCKS_UP_TO = "SELECT number, hash FROM blocks WHERE number <= ? ORDER BY number"

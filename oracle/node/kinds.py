@@ -116,6 +116,74 @@ class Seconds(Kind):
         return f"seconds, {self._range()}"
 
 
+@dataclass(frozen=True)
+class Share(Kind):
+    """A number above 0, at most 1; ``word`` stands for none."""
+
+    word: str = "off"
+
+    def parse(self, raw: Any) -> float | None:
+        """See :class:`Kind`."""
+        if raw == self.word:
+            return None
+        if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+            raise InputError(
+                f"{_short(raw)} is no number", remedy=f"write 0.08, without quotes, or {_quoted(self.word)}"
+            )
+        self.check(raw)
+        return raw
+
+    def parse_text(self, text: str) -> float | None:
+        """See :class:`Kind`."""
+        try:
+            return self.parse(float(text) if text.isascii() else text)
+        except ValueError:
+            return self.parse(text.strip())
+
+    def check(self, value: Any) -> None:
+        """See :class:`Kind`."""
+        if value is not None and not 0 < value <= 1:
+            raise InputError(f"{value} is out of range", remedy="use more than 0 and at most 1")
+
+    def show(self, value: Any) -> str:
+        """See :class:`Kind`."""
+        return _quoted(self.word) if value is None else _number(value)
+
+    def __str__(self) -> str:
+        return f"number above 0, at most 1, or {_quoted(self.word)}"
+
+
+@dataclass(frozen=True)
+class Words(Kind):
+    """Some of ``choices``; in text, with commas between."""
+
+    choices: tuple[str, ...] = ()
+
+    def parse(self, raw: Any) -> frozenset[str]:
+        """See :class:`Kind`."""
+        if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
+            raise InputError(f"{_short(raw)} is not a list of words", remedy=f"write [{_quoted(self.choices[0])}]")
+        found = frozenset(raw)
+        self.check(found)
+        return found
+
+    def parse_text(self, text: str) -> frozenset[str]:
+        """See :class:`Kind`."""
+        return self.parse([each.strip() for each in text.split(",") if each.strip()])
+
+    def check(self, value: Any) -> None:
+        """See :class:`Kind`."""
+        for unknown in sorted(value - set(self.choices)):
+            raise InputError(f"{_short(unknown)} is unknown", remedy=f"use some of {', '.join(self.choices)}")
+
+    def show(self, value: Any) -> str:
+        """See :class:`Kind`."""
+        return f"[{', '.join(map(_quoted, sorted(value)))}]"
+
+    def __str__(self) -> str:
+        return f"list of some of {', '.join(f'`{choice}`' for choice in self.choices)}"
+
+
 class Money(Kind):
     """An amount of native currency, in wei once parsed."""
 

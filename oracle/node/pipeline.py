@@ -6,7 +6,6 @@ repeats the work of one step; a transaction is never signed twice for the same p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import threading
@@ -46,6 +45,8 @@ from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
+from oracle.node.gatekeeper import Gatekeeper
+from oracle.node.gates import AwaitsApproval
 from oracle.node.journal import Forgotten, JobRow, Journal, Step
 from oracle.node.policy import charge_for, check_spec, check_terms
 from oracle.node.purposes import purpose_of
@@ -54,6 +55,7 @@ from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import open_sealed
+from oracle.validation.replay import derive_seed
 
 MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
 SPECS_REMEMBERED = 256
@@ -104,6 +106,7 @@ class Pipeline:
         # Asked for every job, and the same for all of them for a while.
         self._head = _Recent(lambda: tools.chain.block().timestamp)
         self._free_stake = _Recent(self._read_free_stake)
+        self._gatekeeper = Gatekeeper(tools.journal, tools.config, self._oracle)
         self._spec = lru_cache(SPECS_REMEMBERED)(self._read_spec)
         self._steps: dict[Step, Callable[[JobRow], JobRow]] = {
             Step.SEEN: self._check,
@@ -136,6 +139,8 @@ class Pipeline:
             if err.code in MACHINE_FAULTS and job.attempts < self._t.config.max_attempts:
                 return self.postpone(job, str(err))
             return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
+        except AwaitsApproval as err:
+            return self.postpone(job, str(err))
         except (Unrunnable, PolicyDenied) as err:
             return self._t.journal.advance(job, Step.DECLINING, note=str(err), reason=err.code)
         except (Reverted, MinedButReverted) as err:
@@ -157,13 +162,16 @@ class Pipeline:
         estimate = self._t.backend.estimate(request, report.qubits, report.expanded_gates, dynamic=report.dynamic)
         if now + estimate.seconds + self._t.config.margin_seconds > job.terms.deliver_by:
             raise PolicyDenied("too_little_time", f"needs about {estimate.seconds:.0f} s", field="deliver_by")
-        return self._t.journal.advance(
-            job,
-            Step.CHECKED,
-            note=decision.reasons.get(decision.backend or "", ""),
-            seconds=estimate.seconds,
-            memory_bytes=estimate.memory_bytes,
-        )
+        with self._gatekeeper.turn:
+            self._gatekeeper.admit(job, spec, decision, report, request)
+            return self._t.journal.advance(
+                job,
+                Step.CHECKED,
+                note=decision.reasons.get(decision.backend or "", ""),
+                result=json.dumps({"routing": decision.as_dict()}),
+                seconds=estimate.seconds,
+                memory_bytes=estimate.memory_bytes,
+            )
 
     def _accept(self, job: JobRow) -> JobRow:
         """CHECKED → ACCEPTED. Acceptance comes before the run, so that the requester cannot cancel a finished job,
@@ -264,8 +272,7 @@ class Pipeline:
         decision = route(spec, report.qubits, [candidate])
         if decision.choice == REVIEW:
             raise PolicyDenied("no_backend", "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
-        seed = quantum["seed"] if quantum["seed"] is not None else self._derived_seed(job)
-        request = RunRequest(source, quantum["format"], quantum["shots"], seed, self._t.limits)
+        request = RunRequest(source, quantum["format"], quantum["shots"], self._seed(job, spec), self._t.limits)
         return request, decision, report
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
@@ -284,10 +291,16 @@ class Pipeline:
         except SealError as err:
             raise Unrunnable("circuit_not_sealed_to_us", str(err)) from err
 
-    def _derived_seed(self, job: JobRow) -> int:
-        """A seed fixed by the job, so that running it again after a crash gives the same counts."""
-        text = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}:{job.terms.spec.hex()}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+    def _seed(self, job: JobRow, spec: dict[str, Any]) -> int:
+        """The spec's seed, or one that neither requester nor oracle can choose.
+
+        Running the job again after a crash gives the same counts. A reorganisation that moves the job to another block
+        changes the seed, and takes the journal's row with it.
+        """
+        if spec["quantum"]["seed"] is not None:
+            return spec["quantum"]["seed"]
+        contract = self._t.chain.deployment.job_escrow
+        return derive_seed(self._t.chain.chain_id, contract, job.job_id, job.block_hash, job.terms.spec)
 
     def _readers(self, terms: Terms, spec: dict[str, Any]) -> list[Recipient]:
         readers = [Recipient(spec["privacy"]["capsule"], terms.seal_to)]

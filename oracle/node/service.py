@@ -10,32 +10,29 @@ from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import replace
 
-from oracle.jobs.backoff import pause
-from oracle.jobs.errors import ChainError
 from oracle.node.database import JournalUnavailable
 from oracle.node.deliveries import Deliveries
-from oracle.node.ingest import FinalityBroken, Ingest
+from oracle.node.ingest import Ingest
 from oracle.node.journal import ACTIVE, DueJob, Forgotten, JobRow, Journal, Step, is_due
+from oracle.node.loop import NOTICE_SECONDS, Loop
 from oracle.node.pipeline import Pipeline, Tools
 from oracle.node.purposes import action_of, job_ids
 from oracle.node.scheduling import Job, Scheduler, SchedulingLimits
 from oracle.node.watch import Watch
 
 INTERNAL_ERROR_PAUSE_SECONDS = 30
-NOTICE_SECONDS = 0.2
-"""How long it may take to notice that the node is to stop."""
 CONSIDERED_AT_ONCE = 5_000
 """Jobs, by deadline, among which the next ones to start are chosen."""
 _WAITING_STEPS = tuple(step for step in ACTIVE if step not in (Step.SEALED, Step.ACCEPTED))
 
 
-class Node:
+class Node(Loop):
     """An oracle node. Create it with open tools, then :meth:`run` it or drive it with :meth:`tick`."""
 
     def __init__(self, tools: Tools, watch: Watch | None = None):
         config = tools.config
+        super().__init__(config, watch or Watch(config))
         self._t = tools
-        self._watch = watch or Watch(config)
         self._ingest = Ingest(
             tools.chain, tools.journal, tools.sender.address, config, progress=lambda *_: self._watch.health.alive()
         )
@@ -50,7 +47,6 @@ class Node:
                 margin_seconds=config.margin_seconds,
             )
         )
-        self._stopping = False
         self._wake = threading.Event()
         self._workers = ThreadPoolExecutor(config.max_jobs_at_once, thread_name_prefix="job")
         self._in_flight: dict[int, tuple[Job, Future[JobRow]]] = {}
@@ -67,30 +63,6 @@ class Node:
     def journal(self) -> Journal:
         """What the node remembers."""
         return self._t.journal
-
-    def run(self) -> None:
-        """Repeat :meth:`tick` until :meth:`stop`. An unreachable chain or a full disk is waited for, never given up.
-
-        Raises :class:`~oracle.node.ingest.FinalityBroken`.
-        """
-        config, failures = self._t.config, 0
-        while not self._stopping:
-            try:
-                self.tick()
-                failures = 0
-                self.work_for(config.poll_seconds)
-            except FinalityBroken as err:
-                self._watch.halted(err)
-                raise
-            except (ChainError, JournalUnavailable) as err:
-                failures += 1
-                self._watch.failed(err) if isinstance(err, ChainError) else self._watch.journal_failed(err)
-                self._pause(pause(failures, first=config.poll_seconds, most=config.max_backoff_seconds))
-
-    def stop(self) -> None:
-        """Ask :meth:`run` to end after the steps under way; safe from a signal handler."""
-        self._watch.health.drain()
-        self._stopping = True  # and no event: the handler may have interrupted whoever holds its lock
 
     def tick(self) -> int:
         """Look at the chain, and start work on every job that may go on; returns how many jobs are in flight."""
@@ -128,11 +100,6 @@ class Node:
                 self._wake.clear()
                 self._collect()
                 self._start_jobs()
-
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, NOTICE_SECONDS))
 
     def _start_jobs(self) -> None:
         workers = self._t.backend.backlog().workers

@@ -57,13 +57,13 @@ class JournalStatus:
 
 def read_counts(path: Path) -> dict[str, int]:
     """Number of jobs in each step. Raises :class:`JournalError`."""
-    with _open(path) as db:
+    with opened(path) as db:
         return _counts(db)
 
 
 def read_status(path: Path) -> JournalStatus:
     """The journal at ``path`` as it is now. Raises :class:`JournalError`."""
-    with _open(path) as db:
+    with opened(path) as db:
         db.execute("BEGIN")  # one state, whatever the node writes meanwhile
         meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         open_nonces, open_attempts = db.execute(_OPEN_TRANSACTIONS).fetchone()
@@ -84,14 +84,15 @@ def read_status(path: Path) -> JournalStatus:
 
 def read_history(path: Path, job_id: int) -> list[Moment]:
     """What happened to one job, oldest first. Raises :class:`InputError` if the journal does not know it."""
-    with _open(path) as db:
+    with opened(path) as db:
         if db.execute(JOB_BY_ID, (job_id,)).fetchone() is None:
             raise InputError(f"the journal {path.name} knows no job {job_id}", field="job")
         return moments(db.execute(HISTORY_OF_JOB, (job_id,)))
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A journal of this schema, for reading beside its node. Raises :class:`JournalError`."""
     version = version_of(path)
     if 0 < version < SCHEMA_VERSION:
         raise JournalError(

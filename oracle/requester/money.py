@@ -78,6 +78,37 @@ def cancel_job(job: JobHistory, *, chain: ChainClient, sender: Sender) -> Ended:
     return _ended(job, chain.escrow.cancel(job.job_id, job.terms), chain, sender)
 
 
+@dataclass(frozen=True)
+class Promoted:
+    """A job whose requester has let it onto hardware."""
+
+    job: JobHistory
+    receipt: Receipt
+
+
+def promote_job(
+    job: JobHistory, *, chain: ChainClient, sender: Sender, extra: int = 0, evidence: bytes | None = None
+) -> Promoted:
+    """Approve hardware for an accepted job, adding ``extra`` (in wei) to its budget.
+
+    ``evidence`` is the 32-byte digest of what the approval rests on; by default what the oracle reported as its
+    simulation, if it did. Raises :class:`ChainError`; nothing is sent then.
+    """
+    if job.state != State.ACCEPTED:
+        done = "is promoted already" if job.state == State.APPROVED else f"is {job.state.label} and cannot be promoted"
+        raise ChainError(f"job {job.job_id} {done}", field="job", remedy="promote a job once it is Accepted")
+    if extra and job.terms.token != NATIVE:
+        raise ChainError("pays in a token and cannot be topped up here", field="job", remedy="leave --add out")
+    proof = _simulation(job) if evidence is None else evidence
+    receipt = send(sender, chain.escrow.promote(job.job_id, job.terms, extra, proof))
+    return Promoted(fetch_job(chain, job.job_id, first_block=job.created_block), receipt)
+
+
+def _simulation(job: JobHistory) -> bytes:
+    reported = [step.note for step in job.steps if step.state == State.SIMULATED and step.note]
+    return bytes.fromhex(reported[-1].removeprefix("0x")) if reported else bytes(32)
+
+
 def withdraw(to: str, *, chain: ChainClient, sender: Sender, token: str = NATIVE) -> Withdrawn:
     """Send everything the escrow owes the sender in ``token`` to ``to``. Raises :class:`ChainError`."""
     if chain.escrow.credit_of(sender.address, token) == 0:

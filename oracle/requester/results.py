@@ -75,7 +75,7 @@ def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
     receipt = inspect_sealed(sealed).receipt or {}
     try:
         document = parse_json(plaintext, "result", MAX_RESULT_BYTES)
-        _check(document, receipt, job, chain)
+        check_result(document, receipt, job, chain)
     except InputError as err:  # not the requester's input but the oracle's writing
         raise SealError(err.message, field=err.field or "result") from None
     return OpenedResult(job.job_id, document["counts"], document, receipt)
@@ -90,8 +90,11 @@ def lines_of(runs: list[dict[str, Any]]) -> Iterator[str]:
         yield f"and {len(found) - MAX_LINES} lines more"
 
 
-def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:
-    """The oracle wrote all this: hold it against the chain, the spec and itself. Other fields are welcome."""
+def check_result(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:
+    """The oracle wrote all this: hold it against the chain, the spec and itself. Other fields are welcome.
+
+    Raises :class:`SealError`, or :class:`InputError` for a spec that cannot be used.
+    """
     if not isinstance(document, dict):
         raise SealError("is not a result document", field="result")
     if document.get("version") != RESULT_VERSION:

@@ -192,7 +192,8 @@ def _check_oracle(parties: Parties, chain: ChainClient) -> None:
 
 
 def _circuit_document(draft: Draft, parties: Parties, chain: ChainClient, requester: str) -> bytes:
-    """The circuit as it is pinned: in the clear, or sealed to the oracle that will run it."""
+    """The circuit as it is pinned: in the clear, or sealed to the oracle that will run it and the validator, who may
+    have to run it again."""
     privacy = draft.fields.get("privacy")
     if not isinstance(privacy, dict) or privacy.get("circuit") != "sealed":
         return draft.circuit
@@ -200,4 +201,8 @@ def _circuit_document(draft: Draft, parties: Parties, chain: ChainClient, reques
         raise InputError("a sealed circuit needs an oracle to seal it to", field="privacy.circuit", remedy="name one")
     _check_oracle(parties, chain)
     context = SealContext.for_circuit(chain_id=chain.chain_id, contract=chain.deployment.job_escrow, party=requester)
-    return seal(draft.circuit, context, [Recipient("nacl", chain.registry.sealing_key_of(parties.oracle))])
+    readers = [party for party in (parties.oracle, parties.validator) if party != ZERO_ADDRESS]
+    keys = {chain.registry.sealing_key_of(party) for party in readers}
+    if not all(map(any, keys)):
+        raise InputError("has registered no sealing key", field="validator", remedy="choose one that is registered")
+    return seal(draft.circuit, context, [Recipient("nacl", key) for key in sorted(keys)])

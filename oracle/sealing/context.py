@@ -17,7 +17,7 @@ import rfc8785
 
 from oracle.jobs.errors import SealError
 
-PURPOSES = ("result", "circuit")
+PURPOSES = ("result", "circuit", "report")
 NO_SPEC = bytes(32)
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -31,7 +31,7 @@ _FIELDS = ("purpose", "chain_id", "contract", "job_id", "spec", "party")
 class SealContext:
     """The one place a sealed document is valid for.
 
-    ``purpose`` is ``"result"`` or ``"circuit"``; ``chain_id`` and ``job_id`` are uint256;
+    ``purpose`` is ``"result"``, ``"circuit"`` or ``"report"``; ``chain_id`` and ``job_id`` are uint256;
     ``contract`` is the escrow's and ``party`` the requester's address (20 bytes, ``0x``
     hex, kept in lower case); ``spec`` is the 32-byte digest of the job's spec. A circuit
     is sealed before its job exists, so its ``job_id`` is 0 and its ``spec`` 32 zero bytes;
@@ -63,6 +63,11 @@ class SealContext:
     def for_result(cls, *, chain_id: int, contract: str, job_id: int, spec: bytes, party: str) -> SealContext:
         """The context of the result of job ``job_id``."""
         return cls("result", chain_id, contract, job_id, spec, party)
+
+    @classmethod
+    def for_report(cls, *, chain_id: int, contract: str, job_id: int, spec: bytes, party: str) -> SealContext:
+        """The context of a validator's report on the result of job ``job_id``."""
+        return cls("report", chain_id, contract, job_id, spec, party)
 
     @classmethod
     def for_circuit(cls, *, chain_id: int, contract: str, party: str) -> SealContext:

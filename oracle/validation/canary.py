@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from oracle.jobs.canonical import canonical_bytes
+from oracle.jobs.canonical import canonical_bytes, parse_json
 from oracle.jobs.errors import InputError
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import IDEAL, Policy
@@ -71,6 +71,10 @@ class CanaryPlan:
             "canaries": _as_list(self.canaries),
         }
 
+    def block(self) -> bytes:
+        """The bytes whose sha-256 is the commitment: pinned after delivery, they open it for whoever reads the spec."""
+        return _block(self.canaries, self.salt)
+
     def real_positions(self) -> list[int]:
         """Where the real circuits went, in their order."""
         hidden = {canary.position for canary in self.canaries}
@@ -97,7 +101,17 @@ def plan_canaries(circuits: Sequence[Any], number: int, *, rng: random.Random | 
 
 def commitment(canaries: Sequence[Canary], salt: bytes) -> str:
     """Hex of sha256("qscrow.canaries.v1" ‖ salt ‖ canonical [{expected, position}])."""
-    return hashlib.sha256(_COMMITMENT_DOMAIN + salt + canonical_bytes(_as_list(canaries))).hexdigest()
+    return hashlib.sha256(_block(canaries, salt)).hexdigest()
+
+
+def opening_of(block: bytes) -> dict[str, Any]:
+    """The opening document in a pinned :meth:`CanaryPlan.block`. Raises :class:`InputError`."""
+    start = len(_COMMITMENT_DOMAIN)
+    if not block.startswith(_COMMITMENT_DOMAIN):
+        raise InputError("is no opening of canaries", field="opening")
+    canaries = parse_json(block[start + SALT_SIZE :], "opening", len(block))
+    salt = block[start : start + SALT_SIZE]
+    return {"type": OPENING_TYPE, "version": VERSION, "salt": salt.hex(), "canaries": canaries}
 
 
 def open_canaries(opening: Any, committed: str) -> tuple[Canary, ...]:
@@ -266,6 +280,10 @@ def _escape_note(canaries: int, circuits: int, policy: Policy) -> Check:
         f" with probability {policy.power:g}"
     )
     return Check("coverage", None, reason, share)
+
+
+def _block(canaries: Sequence[Canary], salt: bytes) -> bytes:
+    return _COMMITMENT_DOMAIN + salt + canonical_bytes(_as_list(canaries))
 
 
 def _as_list(canaries: Sequence[Canary]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from oracle.content.cid import CID
 from oracle.content.store import BlockStore
 from oracle.jobs.states import State
 from oracle.jobs.terms import ZERO_ADDRESS
+from oracle.node.approvals import Approvals
 from oracle.node.assembly import opened_node
 from oracle.node.config import NodeConfig
 from oracle.node.journal import ACTIVE, Journal, Step
@@ -25,6 +26,7 @@ from oracle.requester.draft import load_draft, write_example
 from oracle.requester.results import open_result
 from oracle.requester.submit import Parties, prepare, submit
 from oracle.sealing.keys import SealingKey
+from oracle.validation.replay import derive_seed
 
 STAKE, BOND = 10**18, 10**15
 PATIENCE_SECONDS = 60
@@ -202,6 +204,18 @@ def test_node__killed_around_a_broadcast__sends_the_same_transaction(bench, monk
     assert sent == left[action][moment]
 
 
+def test_node__spec_without_a_seed__uses_the_one_that_the_block_of_its_creation_fixes(bench):
+    job_id = bench.submit("ghz", quantum={"circuit": "ghz.qasm", "seed": None})
+
+    with bench.node() as node:
+        bench.run_until_idle(node)
+
+    history = fetch_job(bench.chain, job_id)
+    opened = open_result(history, chain=bench.chain, store=bench.store, key=bench.requester_key)
+    contract, block = bench.chain.deployment.job_escrow, bench.chain.block(history.created_block)
+    assert opened.document["seed"] == derive_seed(31337, contract, job_id, block.hash, history.terms.spec)
+
+
 def test_node__content_that_comes_late__is_waited_for(bench, tmp_path):
     job_id = bench.submit("ghz")
     empty = BlockStore(tmp_path / "elsewhere")
@@ -293,6 +307,47 @@ def test_node__judges_it_does_not_trust__are_refused(bench):
         bench.run_until_idle(node)
 
     assert fetch_job(bench.chain, job_id).reason == "arbiter_not_trusted"
+
+
+def test_node__gate_that_asks_its_operator__waits_for_the_word_and_remembers_it(bench):
+    first, second = bench.submit("ghz"), bench.submit("grover")
+    options = {"gate_apply_to": "all", "gate_validation": False}
+
+    with bench.node(**options) as node:
+        approvals = Approvals.beside(node.journal.path)
+        while len(approvals.waiting()) < 2:
+            node.tick()
+        assert {each.causes for each in approvals.waiting()} == {"new_circuit_family, unknown_requester"}
+        approvals.answer(first, True)
+        approvals.answer(second, False)
+        bench.run_until_idle(node)
+        again = bench.submit("ghz")
+        bench.run_until_idle(node)
+
+    assert [fetch_job(bench.chain, job_id).state for job_id in (first, again)] == [State.SETTLED] * 2
+    history = fetch_job(bench.chain, second)
+    assert (history.state, history.reason) == (State.REJECTED, "not_approved")
+
+
+def test_node__quota_of_a_requester_used_up__is_refused(bench):
+    job_ids = [bench.submit("ghz") for _ in range(3)]
+    options = {"gate_apply_to": "all", "gate_validation": False, "gate_approvals": frozenset()}
+
+    with bench.node(gate_runs_per_requester=2, **options) as node:
+        bench.run_until_idle(node)
+
+    ends = [fetch_job(bench.chain, job_id) for job_id in job_ids]
+    assert sorted(end.state for end in ends) == [State.SETTLED, State.SETTLED, State.REJECTED]
+    assert {end.reason for end in ends if end.state == State.REJECTED} == {"quota_exhausted"}
+
+
+def test_node__gated_job_without_validation__is_refused(bench):
+    job_id = bench.submit("ghz")
+
+    with bench.node(gate_apply_to="all") as node:
+        bench.run_until_idle(node)
+
+    assert fetch_job(bench.chain, job_id).reason == "no_validation"
 
 
 def test_node__circuit_sealed_to_it__is_run(bench):

@@ -56,4 +56,5 @@ def test_node_settings__each__has_a_name_of_its_own_and_a_sentence():
 def test_node_settings__every_default__is_one_its_own_kind_reads():
     for setting in node_settings():
         setting.kind.check(setting.default)
-        assert setting.kind.parse_text(setting.kind.show(setting.default).strip('"[]')) == setting.default
+        written = setting.kind.show(setting.default).strip("[]").replace('"', "")
+        assert setting.kind.parse_text(written) == setting.default

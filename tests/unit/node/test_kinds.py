@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oracle.jobs.amounts import MAX_AMOUNT
 from oracle.jobs.errors import InputError
-from oracle.node.kinds import Addresses, File, Files, Flag, Money, Seconds, Secret, Text, Url, Urls, Whole
+from oracle.node.kinds import Addresses, File, Files, Flag, Money, Seconds, Secret, Share, Text, Url, Urls, Whole, Words
 
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 URLS = st.from_regex(r"https?://[a-z]{1,8}\.example(:[1-9][0-9]{0,3})?", fullmatch=True)
@@ -52,6 +52,13 @@ URLS = st.from_regex(r"https?://[a-z]{1,8}\.example(:[1-9][0-9]{0,3})?", fullmat
         (Urls(), ["http://a", 5]),
         (Urls(), ["http://a", "nonsense"]),
         (Urls(), ["http://a", "http://a"]),
+        (Share(), 0),
+        (Share(), 1.5),
+        (Share(), True),
+        (Share(), "much"),
+        (Words(("a", "b")), "a"),
+        (Words(("a", "b")), ["a", "c"]),
+        (Words(("a", "b")), ["a", 5]),
         (Addresses(), "0x1"),
         (Addresses(), ["0x1"]),
         (Addresses(), [ADDRESS.replace("C", "c", 1)]),
@@ -90,13 +97,16 @@ def test_parse__unusable_secret__is_not_quoted(kind):
         (Urls(), "http://a, http://b\n", ("http://a", "http://b")),
         (Urls(multiaddr=True), "/ip4/127.0.0.1/tcp/5001", ("/ip4/127.0.0.1/tcp/5001",)),
         (Addresses(), f"{ADDRESS},{ADDRESS.lower()}", frozenset({ADDRESS})),
+        (Share(), "0.25", 0.25),
+        (Share(), "off", None),
+        (Words(("a", "b")), "b, a", frozenset({"a", "b"})),
     ],
 )
 def test_parse_text__as_people_write_it__is_understood(kind, text, value):
     assert kind.parse_text(text) == value
 
 
-@pytest.mark.parametrize("kind", [Whole(), Whole(word="off"), Seconds(), Flag(), Money(), Addresses()])
+@pytest.mark.parametrize("kind", [Whole(), Whole(word="off"), Seconds(), Share(), Flag(), Money(), Addresses()])
 @pytest.mark.parametrize("text", ["", "soon", "١", "1e", "--5", "0x10", "nan"])
 def test_parse_text__nonsense__is_an_input_error(kind, text):
     if isinstance(kind, Addresses) and not text:
@@ -156,6 +166,9 @@ def test_show__urls__are_read_back(value):
         (Seconds(), 0.5),
         (Addresses(), frozenset({ADDRESS})),
         (Files(), (Path("/a"), None)),
+        (Share(), 0.08),
+        (Share(), None),
+        (Words(("a", "b")), frozenset({"a", "b"})),
     ],
 )
 def test_show__others__are_read_back(kind, value):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import random
 
 import numpy as np
@@ -15,6 +16,7 @@ from oracle.validation.canary import (
     dress,
     judge_canaries,
     open_canaries,
+    opening_of,
     plan_canaries,
     trap,
 )
@@ -105,6 +107,18 @@ def test_plan_canaries__positions__are_spread_and_reals_keep_their_order():
 def test_open_canaries__own_opening__gives_them_back():
     plan = plan_canaries([circuit_of()], 2, rng=random.Random(2))
     assert open_canaries(plan.opening(), "0x" + plan.commitment.upper()) == plan.canaries
+
+
+def test_opening_of__block_of_the_plan__is_its_opening_and_hashes_to_the_commitment():
+    plan = plan_canaries([circuit_of()], 2, rng=random.Random(4))
+    assert hashlib.sha256(plan.block()).hexdigest() == plan.commitment
+    assert opening_of(plan.block()) == plan.opening()
+
+
+@pytest.mark.parametrize("block", [b"", b"qscrow.canaries.v1", b"qscrow.canaries.v1" + bytes(32), b"x" * 90])
+def test_opening_of__anything_else__is_refused(block):
+    with pytest.raises(InputError, match="opening"):
+        opening_of(block)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""What a validator remembers: a node's journal, asked a few more things.
+
+The steps mean: SEEN, the job is on the chain; DELIVERED, a result waits to be judged; RAN, it is judged; SEALED, the
+report is sealed, pinned and attested; CLOSED, the chain has the verdict, or there is none to give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oracle.jobs.canonical import parse_json
+from oracle.jobs.errors import InputError
+from oracle.node.journal import JOB_BY_ID, JobRow, Journal, job_row
+from oracle.node.status import opened
+
+MAX_STORED_BYTES = 4 * 2**20
+
+
+class ValidatorJournal(Journal):
+    """See :class:`~oracle.node.journal.Journal`; its ``oracle`` is the validator."""
+
+    def counts_seen(self, before_block: int, except_job: int) -> set[str]:
+        """Digests of the counts of results delivered before a block."""
+        rows = self._db.rows(_COUNTS_SEEN, (before_block, except_job))
+        return {row[0] for row in rows if row[0]}
+
+    def siblings(self, job: JobRow) -> list[JobRow]:
+        """The other jobs in which the same requester has others run the same spec."""
+        spec = "0x" + job.terms.spec.hex()
+        ids = [row[0] for row in self._db.rows(_SIBLINGS, (spec, job.terms.requester, job.job_id))]
+        return [row for row in map(self.job, ids) if row is not None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A job as a validator left it: ``reason`` says how it ended, ``report`` is the verdict's document, if any."""
+
+    job_id: int
+    step: str
+    reason: str
+    report: dict[str, Any] | None
+
+
+def read_endings(path: Path) -> dict[str, int]:
+    """How many jobs were closed for which reason. Raises :class:`~oracle.jobs.errors.JournalError`."""
+    with opened(path) as db:
+        return dict(db.execute(_ENDINGS).fetchall())
+
+
+def read_judged(path: Path, job_id: int) -> Judged:
+    """One job's verdict. Raises :class:`InputError` if the journal does not know the job."""
+    with opened(path) as db:
+        row = db.execute(JOB_BY_ID, (job_id,)).fetchone()
+        if row is None:
+            raise InputError(f"the journal {path.name} knows no job {job_id}", field="job")
+        job = job_row(row, path)
+    stored = parse_json(job.result.encode(), "result", MAX_STORED_BYTES) if job.result else {}
+    return Judged(job.job_id, str(job.step), job.reason, stored.get("report"))
+
+
+_COUNTS_SEEN = """SELECT json_extract(result, '$.counts') FROM jobs
+    WHERE result IS NOT NULL AND json_extract(result, '$.block') < ? AND job_id != ?"""
+_SIBLINGS = """SELECT job_id FROM jobs WHERE json_extract(terms, '$.spec') = ? AND requester = ? AND job_id != ?
+    ORDER BY job_id"""
+_ENDINGS = "SELECT reason, COUNT(*) FROM jobs WHERE step = 'closed' GROUP BY reason ORDER BY reason"

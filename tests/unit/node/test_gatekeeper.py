@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.lint import lint
+from oracle.circuits.run import RunRequest
+from oracle.jobs.errors import PolicyDenied
+from oracle.jobs.spec import normalise
+from oracle.jobs.terms import ZERO_ADDRESS, Terms
+from oracle.node.config import NodeConfig
+from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
+from oracle.node.gates import AwaitsApproval, Stage
+from oracle.node.journal import Journal, Step
+from oracle.routing.route import Decision
+
+REQUESTER, OTHER, ORACLE = ("0x" + digits * 20 for digits in ("33", "44", "22"))
+SOURCE = b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\nh q[0];\ncx q[0],q[1];\nmeasure q -> c;\n'
+TERMS = Terms(REQUESTER, REQUESTER, ORACLE, *[ZERO_ADDRESS] * 3, 10**15, 0, 0, 100, 200, 0, b"s" * 32, b"k" * 32)
+SPEC = normalise(
+    {"budget": {"amount": 10**15}, "validation": {"method": "distribution"}},
+    requester=f"did:pkh:eip155:31337:{REQUESTER}",
+    circuit="ipfs://f01551220" + "00" * 32,
+)
+HARDWARE = Decision(HARDWARE_CHOICE, "ibm_fez", {})
+SIMULATED = {"queue_minutes": 1, "simulated": True, "baseline_distance": 0.01, "promoted": True}
+NO_QUESTIONS = {"gate_approvals": frozenset()}
+
+
+@pytest.fixture
+def journal(tmp_path):
+    opened = Journal(tmp_path / "journal.db", chain_id=31337, escrow="0x" + "11" * 20, oracle=ORACLE)
+    yield opened
+    opened.close()
+
+
+def job(journal, job_id, *, taken=None, requester=REQUESTER):
+    """A job just seen, or ``taken`` with that routing choice."""
+    journal.add_job(job_id, replace(TERMS, requester=requester), 3, b"h" * 32)
+    row = journal.job(job_id)
+    if taken:
+        row = journal.advance(row, Step.CHECKED, result=json.dumps({"routing": {"choice": taken}}))
+    return row
+
+
+def admit(journal, row, decision=HARDWARE, *, stage=Stage.ACCEPTANCE, config=NO_QUESTIONS, **known):
+    limits = CircuitLimits()
+    request = RunRequest(SOURCE, "openqasm2", 1_000, 1, limits)
+    keeper = Gatekeeper(journal, NodeConfig(**config), ORACLE)
+    return keeper.admit(row, SPEC, decision, lint(SOURCE, "openqasm2", limits), request, stage=stage, **known)
+
+
+def test_admit__simulator__passes_no_gates_unless_all_do(journal):
+    simulator = Decision("local_simulator", "aer", {})
+    row = job(journal, 1)
+
+    assert admit(journal, row, simulator) == []
+    assert admit(journal, row, simulator, config={**NO_QUESTIONS, "gate_apply_to": "all"})
+
+
+def test_admit__hardware__is_asked_about_once(journal):
+    row = job(journal, 1)
+    with pytest.raises(AwaitsApproval):
+        admit(journal, row, config={})
+
+    keeper = Gatekeeper(journal, NodeConfig(), ORACLE)
+    (question,) = keeper._approvals.waiting()
+    keeper._approvals.answer(1, True)
+
+    assert question.causes == "new_circuit_family, unknown_requester"
+    assert admit(journal, row, config={})
+    assert admit(journal, job(journal, 2), config={})  # the same requester and family
+
+
+def test_admit__known_requester__is_asked_about_the_family_alone(journal):
+    with pytest.raises(AwaitsApproval, match="new_circuit_family$|new_circuit_family;"):
+        admit(journal, job(journal, 1), config={"gate_known_requesters": frozenset({REQUESTER})})
+
+
+def test_admit__submission__needs_what_the_simulation_tells(journal):
+    row = job(journal, 1, taken=HARDWARE_CHOICE)
+    with pytest.raises(AwaitsApproval, match="not simulated"):
+        admit(journal, row, stage=Stage.SUBMISSION)
+    with pytest.raises(PolicyDenied, match="distance"):
+        admit(journal, row, stage=Stage.SUBMISSION, **{**SIMULATED, "baseline_distance": 0.5})
+    assert admit(journal, row, stage=Stage.SUBMISSION, **SIMULATED)
+
+
+def test_admit__submission__does_not_count_the_job_itself(journal):
+    row = job(journal, 1, taken=HARDWARE_CHOICE)
+    assert admit(journal, row, stage=Stage.SUBMISSION, config={**NO_QUESTIONS, "gate_runs_per_day": 1}, **SIMULATED)
+
+
+@pytest.mark.parametrize(
+    ("taken", "requester", "limits", "code"),
+    [
+        (HARDWARE_CHOICE, OTHER, {"gate_runs_per_day": 1}, "runs_exhausted"),
+        (HARDWARE_CHOICE, REQUESTER, {"gate_runs_per_requester": 1}, "quota_exhausted"),
+        (HARDWARE_CHOICE, OTHER, {"gate_runs_per_requester": 1}, None),
+        ("local_simulator", REQUESTER, {"gate_runs_per_day": 1, "gate_runs_per_requester": 1}, None),
+    ],
+)
+def test_admit__others_taken_today__count_by_requester_and_choice(journal, taken, requester, limits, code):
+    job(journal, 1, taken=taken, requester=requester)
+    row, config = job(journal, 2), {**NO_QUESTIONS, **limits}
+    if code is None:
+        assert admit(journal, row, config=config)
+        return
+    with pytest.raises(PolicyDenied) as denied:
+        admit(journal, row, config=config)
+    assert denied.value.code == code
