@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +24,7 @@ from oracle.chain.failures import Reverted
 from oracle.chain.history import fetch_job
 from oracle.chain.sender import MinedButReverted, Sender, TooManyInFlight
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.lint import LintReport, lint
+from oracle.circuits.lint import LintReport
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import ContentStore, get_object, put_object
@@ -46,7 +46,7 @@ from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
 from oracle.node.journal import Forgotten, JobRow, Journal, Step
-from oracle.node.policy import charge_for, check_spec, check_terms
+from oracle.node.policy import charge_for, check_price, check_spec, check_terms
 from oracle.node.purposes import purpose_of
 from oracle.routing.route import REVIEW, Candidate, Decision, route
 from oracle.sealing.capsules import Recipient
@@ -153,6 +153,7 @@ class Pipeline:
         spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
         request, decision, report = self._request(job, spec)
+        check_price(spec, job.terms, self._t.config, report.executions)
         estimate = self._t.backend.estimate(request, report.qubits, report.expanded_gates, dynamic=report.dynamic)
         if now + estimate.seconds + self._t.config.margin_seconds > job.terms.deliver_by:
             raise PolicyDenied("too_little_time", f"needs about {estimate.seconds:.0f} s", field="deliver_by")
@@ -176,13 +177,13 @@ class Pipeline:
     def _run(self, job: JobRow) -> JobRow:
         """ACCEPTED → RAN: the counts are in the journal before anybody else hears of them."""
         spec = self._spec(job.terms.spec)
-        request, decision, _ = self._request(job, spec)
+        request, decision, report = self._request(job, spec)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
         backend = self._t.backend
         reference = backend.reconcile(tag) or backend.submit(request, tag, expected_seconds=job.seconds)
         run = backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
         # Fixed here: the sealed result and the delivery must name the same charge, whatever prices become.
-        charge = min(charge_for(spec, self._t.config), job.terms.budget - job.terms.validator_fee)
+        charge = min(charge_for(spec, self._t.config, report.executions), job.terms.budget - job.terms.validator_fee)
         stored = {"run": asdict(run), "routing": decision.as_dict(), "charge": charge}
         return self._t.journal.advance(job, Step.RAN, note=run.engine, result=json.dumps(stored))
 
@@ -257,15 +258,15 @@ class Pipeline:
         """The run a spec asks for, where it may happen, and how large it is."""
         quantum = spec["quantum"]
         source = self._circuit(job.terms, spec)
-        report = lint(source, quantum["format"], self._t.limits)
+        request = RunRequest.of_spec(source, quantum, quantum["seed"], self._t.limits)
+        report = request.lint()
         capabilities = self._t.backend.capabilities()
         candidate = Candidate(self._t.backend.name, "local_simulator", capabilities.max_qubits)
         decision = route(spec, report.qubits, [candidate])
         if decision.choice == REVIEW:
             raise PolicyDenied("no_backend", "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
         seed = quantum["seed"] if quantum["seed"] is not None else self._derived_seed(job)
-        request = RunRequest(source, quantum["format"], quantum["shots"], seed, self._t.limits)
-        return request, decision, report
+        return replace(request, seed=seed), decision, report
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
         try:
@@ -298,7 +299,8 @@ class Pipeline:
         return readers
 
     def _may_skip_acceptance(self, job: JobRow) -> bool:
-        charge = charge_for(self._spec(job.terms.spec), self._t.config)
+        spec = self._spec(job.terms.spec)
+        charge = charge_for(spec, self._t.config, self._request(job, spec)[2].executions)
         return job.terms.oracle == self._oracle and job.terms.bond == 0 and charge <= self._t.config.accept_above_wei
 
     def _achieve(self, job: JobRow, action: str, call: Callable[[], Call]) -> bool:
