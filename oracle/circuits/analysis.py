@@ -308,7 +308,7 @@ def objection(
         )
     if forecast.memory_bytes > limits.memory_bytes:
         return "too_much_memory", (
-            f"needs about {size(forecast.memory_bytes)} of memory, {size(limits.memory_bytes)} are allowed"
+            f"needs {size(forecast.memory_bytes)} of memory, {size(limits.memory_bytes)} are allowed"
         )
     return "", ""
 
@@ -337,7 +337,7 @@ def choose_or_refuse(analysis: Analysis, shots: int, limits: CircuitLimits, *, r
     method, objections = choose(analysis, shots, limits, reproducible=reproducible)
     if method:
         return method
-    why = "; ".join(f"{name}: {text}" for name, (_, text) in objections.items())
+    why = "; ".join(f"{name} {text if name == STATEVECTOR else code}" for name, (code, text) in objections.items())
     code = "too_much_memory" if objections[STATEVECTOR][0] == "too_much_memory" else "no_method"
     raise CircuitRejected(
         code,
@@ -357,11 +357,11 @@ def refuse_unsuitable(method: str, analysis: Analysis, shots: int, limits: Circu
 
 def size(number: float) -> str:
     """Bytes as people read them."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if number < 1024 or unit == "PiB":
-            break
-        number /= 1024
-    return f"{number:.0f} {unit}" if number >= 10 or unit == "B" else f"{number:.1f} {unit}"
+    if number >= 2**60:
+        return "an exbibyte or more"
+    power = max(0, int(number).bit_length() - 1) // 10
+    number /= 1024**power
+    return f"{number:.0f} {_UNITS[power]}" if number >= 10 or not power else f"{number:.1f} {_UNITS[power]}"
 
 
 def _statevector(analysis: Analysis, shots: int) -> Forecast:
@@ -410,7 +410,7 @@ def _mps(analysis: Analysis, shots: int) -> Forecast:
     elif not exact and _bound_is_useless(analysis):
         code = "bond_dimension_unknown"
         text = (
-            f"its gates may entangle up to a bond dimension of 2^{analysis.bond_bits}, and no probe showed less; at "
+            f"its gates may entangle up to a bond dimension of 2^{analysis.bond_bits}, and a probe was too dear; at "
             f"most 2^{_KNOWN_BITS} would pass without one"
         )
     return Forecast(MPS, seconds, _mps_bytes(analysis, bond), code, text)
@@ -424,6 +424,7 @@ _FORECASTS = {
     DENSITY_MATRIX: _density_matrix,
 }
 _KNOWN_BITS = 6
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def _bound_is_useless(analysis: Analysis) -> bool:

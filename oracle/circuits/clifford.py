@@ -30,6 +30,8 @@ def clifford_steps(name: str, parameters: list[Any]) -> Steps | None:
     """The gate as plain Clifford gates, up to a global phase; ``None`` if it is none at these angles."""
     if name in _AS_THEY_ARE:
         return ((name, tuple(range(_AS_THEY_ARE[name]))),)
+    if name == "global_phase":
+        return ()
     if name == "ecr":  # its definition: rzx(pi/4), x, rzx(-pi/4)
         return (("s", (0,)), ("sx", (1,)), ("cx", (0, 1)), ("x", (0,)))
     turns = [_quarter_turns(value) for value in parameters]

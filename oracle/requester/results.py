@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from oracle.chain.client import ChainClient
 from oracle.chain.history import JobHistory
+from oracle.circuits.instructions import JSON
+from oracle.circuits.limits import MAX_VALUE, CircuitLimits
+from oracle.circuits.observables import Observable, bases, bound, check_observables, estimate, parse_observables
 from oracle.content.store import ContentStore, get_object
 from oracle.jobs.canonical import canonical_bytes, digest, parse_json
 from oracle.jobs.errors import InputError, SealError
@@ -22,6 +25,8 @@ from oracle.sealing.sealed import MAX_SEALED_BYTES, commit, inspect_sealed, open
 MAX_RESULT_BYTES = 4 * 2**20
 RESULT_VERSION = 1
 MAX_LINES = 40
+ROUNDING = 1e-9  # of an observable's range; sums may be made in another order
+_NO_LIMITS = CircuitLimits(circuits=MAX_VALUE, observable_terms=MAX_VALUE)  # the oracle's came before
 _OUTCOME = re.compile(r"[01][01 ]{0,9999}")  # Qiskit puts spaces between classical registers
 
 
@@ -35,12 +40,8 @@ class OpenedResult:
     receipt: dict[str, Any]
 
     def lines(self) -> Iterator[str]:
-        """What it holds beyond the counts of one circuit, for people: a line for every value, shot or outcome, at most
-        ``MAX_LINES`` of them; nothing for plain counts."""
-        found = list(_told(self.document.get("runs") or []))
-        yield from found[:MAX_LINES]
-        if len(found) > MAX_LINES:
-            yield f"and {len(found) - MAX_LINES} lines more"
+        """:func:`lines_of` its runs."""
+        return lines_of(self.document.get("runs") or [])
 
 
 def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key: SealingKey) -> OpenedResult:
@@ -78,6 +79,15 @@ def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
     except InputError as err:  # not the requester's input but the oracle's writing
         raise SealError(err.message, field=err.field or "result") from None
     return OpenedResult(job.job_id, document["counts"], document, receipt)
+
+
+def lines_of(runs: list[dict[str, Any]]) -> Iterator[str]:
+    """What a result holds beyond the counts of one circuit, for people: a line for every value, shot or outcome, at
+    most ``MAX_LINES`` of them; nothing for plain counts."""
+    found = list(_told(runs))
+    yield from found[:MAX_LINES]
+    if len(found) > MAX_LINES:
+        yield f"and {len(found) - MAX_LINES} lines more"
 
 
 def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:
@@ -150,6 +160,26 @@ def _check_kind(document: Mapping[str, Any], quantum: Mapping[str, Any]) -> None
     runs = document.get("runs", [])
     if needed and not (runs and all(needed in run for run in runs)):
         raise SealError(f"the spec asks for {quantum['result']}, the result lacks it", field="runs")
+    if needed == "values" and quantum["format"] != JSON:  # there, circuits may name observables of their own
+        for place, run in enumerate(runs):
+            _check_values(run, parse_observables(quantum["observables"]), f"runs.{place}")
+
+
+def _check_values(run: Mapping[str, Any], observables: Sequence[Observable], where: str) -> None:
+    """Work the values out again from what was counted in each basis."""
+    check_observables(observables, len(observables[0][0][0]), _NO_LIMITS)
+    names, counted = bases(observables, _NO_LIMITS), run.get("bases", [])
+    widths = [len(name) - name.count("I") for name in names]
+    if [basis.get("basis") for basis in counted] != names or any(
+        len(outcome) != width for basis, width in zip(counted, widths, strict=True) for outcome in basis["counts"]
+    ):
+        raise SealError("was measured in other bases than the observables need", field=f"{where}.bases")
+    found = estimate(observables, [(basis["basis"], basis["counts"]) for basis in counted])
+    for name, due in zip(("values", "standard_errors"), found, strict=True):
+        said = run.get(name, [])
+        close = (abs(a - b) <= ROUNDING * bound(o) for a, b, o in zip(said, due, observables, strict=False))
+        if len(said) != len(due) or not all(close):
+            raise SealError("are not those of what was counted", field=f"{where}.{name}")
 
 
 def _is_real(value: Any) -> bool:

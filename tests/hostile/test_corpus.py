@@ -440,6 +440,14 @@ CASES = [
     bomb_at_run_time("more shots than allowed", "too_many_shots", b"x q[0];", {}, shots=10**12),
     bomb_at_run_time("a method for Clifford circuits only", "not_clifford", b"t q[0];", {}, method="stabilizer"),
     bomb_at_run_time(
+        "shots in order from a method that keeps none",
+        "no_memory",
+        b"x q[0];",
+        {},
+        method="stim",
+        result="memory",
+    ),
+    bomb_at_run_time(
         "a method that gives wrong counts", "unknown_method", b"t q[0];", {}, method="extended_stabilizer"
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -137,9 +138,13 @@ def test_submit__no_shots__is_refused(run: Run, shots: int) -> None:
 
 
 def test_submit__amplitudes_beyond_memory__says_both_numbers(run: Run) -> None:
+    dice = random.Random(1)
+    tangle = "".join(
+        f"ry({dice.random()}) q[{a}]; rx({dice.random()}) q[{b}]; cx q[{a}],q[{b}];"
+        for a, b in (dice.sample(range(24), 2) for _ in range(200))
+    )
     with pytest.raises(CircuitRejected) as caught:
-        tangle = b"".join(b"ry(1.1) q; rx(0.7) q; cx q[%d],q[%d];" % (i, (7 * i + 5) % 24) for i in range(24)) * 2
-        run(H2 + b"qreg q[24]; creg c[1];" + tangle + b"measure q[0] -> c[0];", "openqasm2", memory_bytes=2**27)
+        run(H2 + b"qreg q[24]; creg c[24];" + tangle.encode() + b"measure q -> c;", "openqasm2", memory_bytes=2**27)
     assert caught.value.code == "too_much_memory"
     assert "256 MiB" in caught.value.message and "128 MiB" in caught.value.message
 

@@ -297,6 +297,37 @@ def test_check_kind__result_of_another_kind_than_ordered__is_refused(kind, runs,
     from oracle.requester.results import _check_kind
 
     if good:
-        return _check_kind({"runs": runs}, {"result": kind})
+        return _check_kind({"runs": runs}, {"result": kind, "format": "qscrow-json"})
     with pytest.raises(SealError, match=kind):
-        _check_kind({"runs": runs}, {"result": kind})
+        _check_kind({"runs": runs}, {"result": kind, "format": "qscrow-json"})
+
+
+WITNESS = [[["ZZ", 1]], [["IZ", 2], ["II", 1]]]
+COUNTED = [{"basis": "ZZ", "counts": {"00": 512, "11": 256, "01": 256}}]
+HONEST = {"values": [0.5, 1.0], "standard_errors": [0.75**0.5 / 32, 2 / 32], "bases": COUNTED}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({}, None),
+        ({"values": [0.5, 1.0000000001]}, None),
+        ({"values": [0.5, 1.1]}, "runs.0.values"),
+        ({"values": [0.5]}, "runs.0.values"),
+        ({"standard_errors": [0.0, 0.0]}, "runs.0.standard_errors"),
+        ({"values": []}, "runs.0.values"),
+        ({"bases": []}, "runs.0.bases"),
+        ({"bases": COUNTED * 2}, "runs.0.bases"),
+        ({"bases": [{"basis": "ZI", "counts": {"0": 1024}}]}, "runs.0.bases"),
+        ({"bases": [{"basis": "ZZ", "counts": {"0": 1024}}]}, "runs.0.bases"),
+    ],
+)
+def test_check_kind__values_that_were_not_counted__are_found_out(changes, field):
+    from oracle.requester.results import _check_kind
+
+    quantum = {"result": "expectation", "format": "openqasm3", "observables": WITNESS}
+    if field is None:
+        return _check_kind({"runs": [{**HONEST, **changes}]}, quantum)
+    with pytest.raises(SealError) as caught:
+        _check_kind({"runs": [{**HONEST, **changes}]}, quantum)
+    assert caught.value.field == field
