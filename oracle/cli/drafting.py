@@ -48,6 +48,7 @@ def simulate(
 ) -> None:
     """Run a draft's circuit on this machine, without any chain."""
     from oracle.requester.draft import load_draft
+    from oracle.requester.results import lines_of
     from oracle.requester.simulate import explain as weigh
     from oracle.requester.simulate import simulate as run_locally
 
@@ -61,7 +62,7 @@ def simulate(
     if json:
         return show_json(asdict(run))
     say(f"{run.shots} shots on {run.engine}: {run.qubits} qubits, depth {run.depth}, seed {run.seed}")
-    for line in histogram(run.counts):
+    for line in lines_of(run.runs) if run.runs else histogram(run.counts):
         say(line)
 
 

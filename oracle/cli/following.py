@@ -173,7 +173,7 @@ def open_(
     if json:
         return show_json({"job": job, "tier": history.tier.label, "result": opened.document, "receipt": opened.receipt})
     say(f"Job {job}: {opened.document['shots']} shots on {_known(opened, 'backend', 'engine')}")
-    for line in histogram(opened.counts):
+    for line in opened.lines() if opened.document.get("runs") else histogram(opened.counts):
         say(line)
     facts(_result_facts(opened, history))
     if out:

@@ -298,12 +298,14 @@ def _addresses(texts: list[str] | None, field: str) -> list[str] | None:
 
 def _profile(settings: Settings) -> dict[str, Any]:
     """What this oracle offers, for requesters who look for one."""
+    from oracle.circuits.lint import FORMATS
+
     config, limits = settings.node, settings.limits
     return {
         "type": "qscrow.profile",
         "version": 1,
         "engines": ["aer"],
-        "formats": ["openqasm2", "openqasm3"],
+        "formats": list(FORMATS),
         "max_qubits": limits.qubits,
         "max_shots": limits.shots,
         "price_base": str(config.price_base),

@@ -12,18 +12,20 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from oracle.backends.base import Backend
+from oracle.backends.aer import AerBackend
+from oracle.backends.base import Estimate
 from oracle.chain.client import ChainClient
 from oracle.chain.contracts import Call
 from oracle.chain.failures import Reverted
 from oracle.chain.history import fetch_job
 from oracle.chain.sender import MinedButReverted, Sender, TooManyInFlight
+from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.lint import LintReport, lint
+from oracle.circuits.lint import LintReport
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import ContentStore, get_object, put_object
@@ -48,9 +50,9 @@ from oracle.node.documents import job_reference, result_document, sealed_result
 from oracle.node.gatekeeper import Gatekeeper
 from oracle.node.gates import AwaitsApproval
 from oracle.node.journal import Forgotten, JobRow, Journal, Step
-from oracle.node.policy import charge_for, check_spec, check_terms
+from oracle.node.policy import charge_for, check_price, check_spec, check_terms
 from oracle.node.purposes import purpose_of
-from oracle.routing.route import REVIEW, Candidate, Decision, route
+from oracle.routing.route import REVIEW, Decision, needs_analysis, reproducible, route
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
@@ -86,7 +88,7 @@ class Tools:
     sender: Sender
     journal: Journal
     store: ContentStore
-    backend: Backend
+    backend: AerBackend
     key: SealingKey
     config: NodeConfig
     limits: CircuitLimits
@@ -158,8 +160,9 @@ class Pipeline:
         check_terms(job.terms, self._t.config, now=now, free_stake=self._free_stake())
         spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
-        request, decision, report = self._request(job, spec)
-        estimate = self._t.backend.estimate(request, report.qubits, report.expanded_gates, dynamic=report.dynamic)
+        request, report = self._request(job, spec)
+        check_price(spec, job.terms, self._t.config, report.executions)
+        decision, estimate = self._routed(spec, request, report)
         if now + estimate.seconds + self._t.config.margin_seconds > job.terms.deliver_by:
             raise PolicyDenied("too_little_time", f"needs about {estimate.seconds:.0f} s", field="deliver_by")
         with self._gatekeeper.turn:
@@ -167,7 +170,7 @@ class Pipeline:
             return self._t.journal.advance(
                 job,
                 Step.CHECKED,
-                note=decision.reasons.get(decision.backend or "", ""),
+                note=decision.reason,
                 result=json.dumps({"routing": decision.as_dict()}),
                 seconds=estimate.seconds,
                 memory_bytes=estimate.memory_bytes,
@@ -185,14 +188,18 @@ class Pipeline:
     def _run(self, job: JobRow) -> JobRow:
         """ACCEPTED → RAN: the counts are in the journal before anybody else hears of them."""
         spec = self._spec(job.terms.spec)
-        request, decision, _ = self._request(job, spec)
+        request, report = self._request(job, spec)
+        routing = json.loads(job.result or "{}").get("routing")
+        if routing is None:  # rebuilt from the chain: accepted by a node that lost its journal
+            routing = self._routed(spec, request, report)[0].as_dict()
+        request = replace(request, method=routing.get("method") or request.method)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
         backend = self._t.backend
         reference = backend.reconcile(tag) or backend.submit(request, tag, expected_seconds=job.seconds)
         run = backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
         # Fixed here: the sealed result and the delivery must name the same charge, whatever prices become.
-        charge = min(charge_for(spec, self._t.config), job.terms.budget - job.terms.validator_fee)
-        stored = {"run": asdict(run), "routing": decision.as_dict(), "charge": charge}
+        charge = min(charge_for(spec, self._t.config, report.executions), job.terms.budget - job.terms.validator_fee)
+        stored = {"run": asdict(run), "routing": routing, "charge": charge}
         return self._t.journal.advance(job, Step.RAN, note=run.engine, result=json.dumps(stored))
 
     def _seal(self, job: JobRow) -> JobRow:
@@ -262,18 +269,28 @@ class Pipeline:
         except ContentError as err:
             raise _unrunnable_content(err) from err
 
-    def _request(self, job: JobRow, spec: dict[str, Any]) -> tuple[RunRequest, Decision, LintReport]:
-        """The run a spec asks for, where it may happen, and how large it is."""
-        quantum = spec["quantum"]
+    def _request(self, job: JobRow, spec: dict[str, Any]) -> tuple[RunRequest, LintReport]:
+        """The run a spec asks for, and how large it is."""
         source = self._circuit(job.terms, spec)
-        report = lint(source, quantum["format"], self._t.limits)
-        capabilities = self._t.backend.capabilities()
-        candidate = Candidate(self._t.backend.name, "local_simulator", capabilities.max_qubits)
-        decision = route(spec, report.qubits, [candidate])
+        request = RunRequest.of_spec(source, spec["quantum"], self._seed(job, spec), self._t.limits)
+        method = REPRODUCIBLE if reproducible(spec) else AUTOMATIC
+        return replace(request, method=method), request.lint()
+
+    def _routed(self, spec: dict[str, Any], request: RunRequest, report: LintReport) -> tuple[Decision, Estimate]:
+        """Where the run may happen and what it will cost. A large circuit is looked at in a confined process first."""
+        backend, limits = self._t.backend, self._t.limits
+        analysis = backend.analyse(request, timeout=limits.wall_seconds) if needs_analysis(spec, report) else None
+        decision = route(spec, analysis or report.qubits, [backend.candidate()])
         if decision.choice == REVIEW:
             raise PolicyDenied("no_backend", "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
-        request = RunRequest(source, quantum["format"], quantum["shots"], self._seed(job, spec), self._t.limits)
-        return request, decision, report
+        chosen = replace(request, method=decision.method or request.method)
+        once = (
+            backend.forecast(chosen, analysis)
+            if analysis
+            else backend.estimate(chosen, report.qubits, report.expanded_gates, dynamic=report.dynamic)
+        )
+        seconds = min(once.seconds * max(1, report.executions), limits.wall_seconds)
+        return decision, replace(once, seconds=seconds)
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
         try:
@@ -312,7 +329,8 @@ class Pipeline:
         return readers
 
     def _may_skip_acceptance(self, job: JobRow) -> bool:
-        charge = charge_for(self._spec(job.terms.spec), self._t.config)
+        spec = self._spec(job.terms.spec)
+        charge = charge_for(spec, self._t.config, self._request(job, spec)[1].executions)
         return job.terms.oracle == self._oracle and job.terms.bond == 0 and charge <= self._t.config.accept_above_wei
 
     def _achieve(self, job: JobRow, action: str, call: Callable[[], Call]) -> bool:

@@ -11,9 +11,9 @@ from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 
 
-def charge_for(spec: Mapping[str, Any], config: NodeConfig) -> int:
-    """What a job with this spec costs here, in wei."""
-    return config.price_base + config.price_per_shot * spec["quantum"]["shots"]
+def charge_for(spec: Mapping[str, Any], config: NodeConfig, executions: int = 1) -> int:
+    """What a job with this spec costs here, in wei, if it runs that many circuits."""
+    return config.price_base + config.price_per_shot * spec["quantum"]["shots"] * executions
 
 
 def check_terms(terms: Terms, config: NodeConfig, *, now: int, free_stake: int) -> None:
@@ -40,7 +40,8 @@ def check_terms(terms: Terms, config: NodeConfig, *, now: int, free_stake: int) 
 
 
 def check_spec(spec: Mapping[str, Any], terms: Terms, config: NodeConfig, *, chain_id: int) -> None:
-    """Raise :class:`PolicyDenied` unless the spec and the terms on chain say the same and the price is covered."""
+    """Raise :class:`PolicyDenied` unless the spec and the terms on chain say the same and the price of one circuit is
+    covered."""
     expected = f"did:pkh:eip155:{chain_id}:{terms.requester}"
     if spec["requester"].lower() != expected.lower():
         raise PolicyDenied("requester_mismatch", f"is {spec['requester']}, not {expected}", field="requester")
@@ -48,7 +49,12 @@ def check_spec(spec: Mapping[str, Any], terms: Terms, config: NodeConfig, *, cha
         raise PolicyDenied(
             "budget_mismatch", f"is {spec['budget']['amount']}, locked are {terms.budget}", field="budget.amount"
         )
-    charge, cap = charge_for(spec, config), terms.budget - terms.validator_fee
+    check_price(spec, terms, config)
+
+
+def check_price(spec: Mapping[str, Any], terms: Terms, config: NodeConfig, executions: int = 1) -> None:
+    """Raise :class:`PolicyDenied` unless the budget covers the price of so many circuits."""
+    charge, cap = charge_for(spec, config, executions), terms.budget - terms.validator_fee
     if charge > cap:
         raise PolicyDenied(
             "budget_too_low",

@@ -10,8 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.lint import LintReport, lint
+from oracle.circuits.limits import MAX_VALUE, CircuitLimits
+from oracle.circuits.lint import LintReport
+from oracle.circuits.run import RunRequest
 from oracle.content.cid import ipfs_uri
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import CircuitRejected, InputError
@@ -21,8 +22,8 @@ from oracle.jobs.terms import ZERO_ADDRESS
 from oracle.requester.options import OPTIONS
 
 EXAMPLES = ("ghz", "bernstein_vazirani", "grover", "qft", "vqe_ansatz", "too_wide")
-# The requester's own machine only reads the circuit; which width is too much is the oracle's to say.
-READ_LIMITS = CircuitLimits(qubits=10_000, clbits=10_000)
+# The requester's own machine only reads the circuit; what is too wide or too much is the oracle's to say.
+READ_LIMITS = CircuitLimits(qubits=10_000, clbits=10_000, shots=MAX_VALUE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def load_draft(path: Path) -> Draft:
     _check_fields(fields)
     format = quantum.get("format", DEFAULTS["quantum"]["format"])
     circuit = _read(path.parent / name, READ_LIMITS.source_bytes, "quantum.circuit")
-    report = lint(circuit, format, READ_LIMITS)
+    asked = {**DEFAULTS["quantum"], **quantum}
+    report = RunRequest.of_spec(circuit, asked, None, READ_LIMITS).lint()
     _check_width(fields, report)
     return Draft(fields, circuit, format, report)
 

@@ -13,7 +13,7 @@ OPTIONS = """\
 #
 #quantum:
 #  framework: qiskit
-#  format: openqasm3             # or openqasm2
+#  format: openqasm3             # or openqasm2, qscrow-json
 #  shots: 1024
 #  seed: null                    # a number makes simulator runs repeatable, bit for bit
 #  backend_policy: simulator     # or ibm_or_simulator, ibm, any

@@ -84,4 +84,4 @@ def _request(draft: Draft, spec: dict[str, Any]) -> RunRequest:
         raise CircuitRejected(
             "too_many_qubits", f"it has {draft.lint.qubits} qubits, the limit is {LIMITS.qubits}", field="circuit"
         )
-    return RunRequest(draft.circuit, draft.format, quantum["shots"], quantum["seed"], LIMITS)
+    return RunRequest.of_spec(draft.circuit, quantum, quantum["seed"], LIMITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ from oracle.node.assembly import opened_node
 from oracle.node.config import NodeConfig
 from oracle.node.journal import ACTIVE, Journal, Step
 from oracle.node.watch import Watch
-from oracle.requester.draft import load_draft, write_example
+from oracle.requester.draft import Draft, example_files, load_draft, write_example
 from oracle.requester.results import open_result
 from oracle.requester.submit import Parties, prepare, submit
 from oracle.sealing.keys import SealingKey
@@ -54,6 +55,10 @@ class Bench:
         write_example(path, example)
         draft = load_draft(path)
         draft = replace(draft, fields={**draft.fields, **changes})
+        return self.submit_draft(draft, parties=parties)
+
+    def submit_draft(self, draft: Draft, *, parties: Parties | None = None) -> int:
+        """Submit a draft; returns the job id."""
         ready = prepare(
             draft,
             parties or Parties(oracle=self.operator.address),
@@ -389,3 +394,54 @@ def test_node__open_jobs_switched_off__takes_only_its_own(bench):
 
     assert bench.chain.escrow.state_of(job_id) == State.CREATED
     assert fetch_job(bench.chain, job_id).terms.oracle == ZERO_ADDRESS
+
+
+SWEEP = {
+    "circuits": [{"wires": 2, "parameters": ["a"], "instructions": [["rx", [0], ["a"]], ["cx", [0, 1], []]]}],
+    "pubs": [{"circuit": 0, "parameters": [[0], [3.141592653589793]], "observables": [[["IZ", 1], ["ZZ", 2]]]}],
+}
+GHZ = example_files("ghz")["ghz.qasm"]
+
+
+@pytest.mark.parametrize(
+    ("quantum", "circuit", "lines"),
+    [
+        (
+            {"format": "qscrow-json", "result": "expectation"},
+            json.dumps(SWEEP),
+            ["circuit 0, observable 0: 3 ± 0", "circuit 1, observable 0: 1 ± 0"],
+        ),
+        (
+            {"result": "expectation", "observables": [[["IIIZZ", 1]], [["XXXXX", 1]]]},
+            GHZ,
+            ["circuit 0, observable 0: 1 ± 0", "circuit 0, observable 1: 1 ± 0"],
+        ),
+    ],
+    ids=["parameter sets", "observables of the spec"],
+)
+def test_node__expectation_values__are_paid_by_what_runs_and_open(bench, quantum, circuit, lines):
+    (bench.folder / "circuit").write_text(circuit)
+    draft = {"quantum": {"circuit": "circuit", "shots": 100, **quantum}, "budget": {"amount": 1000}}
+    (bench.folder / "job.yaml").write_text(json.dumps(draft))
+    loaded = load_draft(bench.folder / "job.yaml")
+    assert loaded.lint.executions == 2
+    job_id = bench.submit_draft(loaded)
+    with bench.node(price_base=10, price_per_shot=2) as node:
+        bench.run_until_idle(node)
+    job = fetch_job(bench.chain, job_id)
+    assert (job.state, job.charge) == (State.SETTLED, 10 + 2 * 100 * 2)
+    got = open_result(job, chain=bench.chain, store=bench.store, key=bench.requester_key)
+    assert list(got.lines()) == lines
+    assert len(got.document["values"]) == 2
+
+
+def test_node__more_circuits_than_the_budget_covers__is_refused(bench):
+    (bench.folder / "circuit").write_text(json.dumps(SWEEP))
+    quantum = {"circuit": "circuit", "shots": 100, "format": "qscrow-json", "result": "expectation"}
+    draft = {"quantum": quantum, "budget": {"amount": 409}}
+    (bench.folder / "job.yaml").write_text(json.dumps(draft))
+    job_id = bench.submit_draft(load_draft(bench.folder / "job.yaml"))
+    with bench.node(price_base=10, price_per_shot=2) as node:
+        bench.run_until_idle(node)
+    job = fetch_job(bench.chain, job_id)
+    assert (job.state, job.reason) == (State.REJECTED, "budget_too_low")
