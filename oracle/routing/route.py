@@ -74,6 +74,11 @@ class Decision:
     circuit: dict[str, Any] | None = None
     constraints: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def reason(self) -> str:
+        """Why what was chosen was taken; empty if nothing was."""
+        return next((verdict.text for verdict in self.verdicts if verdict.code == TAKEN), "")
+
     def as_dict(self) -> dict[str, Any]:
         """The artefact stored with the result: plain JSON."""
         return {

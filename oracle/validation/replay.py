@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from oracle.jobs.canonical import canonical_bytes, digest
 from oracle.jobs.errors import InputError
 from oracle.validation.counts import Counts
 from oracle.validation.verdict import Check, Outcome, Verdict
@@ -43,7 +44,8 @@ def derive_seed(chain_id: int, contract: str, job_id: int, block_hash: bytes, sp
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What makes a simulator run repeatable, and its counts. ``threads`` is ``None`` where nobody recorded it."""
+    """What makes a simulator run repeatable, and its counts. ``threads`` is ``None`` where nobody recorded it; ``runs``
+    is the digest of the results of all circuits of a job of several, else empty."""
 
     counts: Counts
     seed: int
@@ -52,6 +54,7 @@ class RunFacts:
     versions: Mapping[str, str]
     transpiled_digest: str
     threads: int | None = None
+    runs: bytes = b""
 
     @classmethod
     def of_run(cls, run: RunResult) -> RunFacts:
@@ -64,6 +67,7 @@ class RunFacts:
             run.versions,
             run.transpiled_digest,
             getattr(run, "threads", None),
+            _runs_digest(getattr(run, "runs", [])),
         )
 
     @classmethod
@@ -79,6 +83,7 @@ class RunFacts:
                 dict(backend["versions"]),
                 circuit["transpiled_digest"],
                 backend.get("threads"),
+                _runs_digest(document.get("runs", [])),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise InputError(f"lacks what a replay needs ({err})", field="result") from None
@@ -98,6 +103,13 @@ class RunFacts:
         names = sorted({*self.versions, *other.versions} - _NEUTRAL_PACKAGES)
         pairs += [(name, self.versions.get(name, "none"), other.versions.get(name, "none")) for name in names]
         return [f"{name} {mine} there, {theirs} here" for name, mine, theirs in pairs if mine != theirs]
+
+
+def _runs_digest(runs: Any) -> bytes:
+    """Raises :class:`InputError` for what is no list, or cannot be written as canonical JSON."""
+    if not isinstance(runs, list):
+        raise InputError("is no list", field="result.runs")
+    return digest(canonical_bytes(runs)) if runs else b""
 
 
 def _is_plain(text: Any) -> bool:
@@ -141,7 +153,13 @@ def _seed_check(theirs: RunFacts, ours: RunFacts, required: int | None) -> Check
 
 
 def _counts_check(theirs: RunFacts, ours: RunFacts) -> Check:
-    if theirs.counts.as_dict() == ours.counts.as_dict():
+    same = theirs.counts.as_dict() == ours.counts.as_dict()
+    if same and theirs.runs != ours.runs:
+        differences = theirs.differences(ours)
+        if differences:
+            return Check("counts", Outcome.INCONCLUSIVE, f"not comparable: {'; '.join(differences)}")
+        return Check("counts", Outcome.REJECT, "the same counts of the first circuit, but not the same results of all")
+    if same:
         chance = ours.counts.repeat_chance()
         return Check("counts", Outcome.ACCEPT, f"the same counts; by chance with probability {chance:.2g}", chance)
     differences = theirs.differences(ours)

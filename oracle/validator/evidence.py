@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oracle.chain.history import JobHistory, fetch_job
+from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import get_object
@@ -30,6 +31,7 @@ from oracle.node.documents import job_reference
 from oracle.node.journal import JobRow
 from oracle.node.pipeline import MACHINE_FAULTS, MAX_CIRCUIT_DOCUMENT_BYTES, RUN_GRACE_SECONDS, TRANSIENT, Tools
 from oracle.requester.results import MAX_RESULT_BYTES, check_result
+from oracle.routing.route import reproducible
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import key_id
 from oracle.sealing.sealed import MAX_SEALED_BYTES, inspect_sealed, open_sealed
@@ -162,6 +164,8 @@ class Examiner:
         seconds_left: float,
     ) -> Evidence:
         method, shots = spec["validation"]["method"], spec["quantum"]["shots"]
+        if document.get("runs") and method in ("distribution", "agreement"):
+            raise _Unclear(f"{method} judges one circuit, and this job has several results; replay judges them all")
         if method == "distribution":
             most = self._t.limits.shots
             run = self._run(job, spec, min(max(self._t.config.validator_baseline_shots, shots), most), None)
@@ -186,9 +190,10 @@ class Examiner:
         """The circuit run here, with ``seed`` or one that nobody can know beforehand."""
         own = secrets.randbits(32) if seed is None else seed
         quantum = spec["quantum"]
-        request = RunRequest(self._circuit(job, spec), quantum["format"], shots, own, self._t.limits)
-        backend = self._t.backend
+        source, backend = self._circuit(job, spec), self._t.backend
         try:
+            request = RunRequest.of_spec(source, {**quantum, "shots": shots}, own, self._t.limits)
+            request = replace(request, method=REPRODUCIBLE if reproducible(spec) else AUTOMATIC)
             reference = backend.submit(request, f"{job.job_id}:{shots}:{own}")
             return backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
         except CircuitRejected as err:

@@ -43,6 +43,12 @@ def test_judge_replay__other_versions_method_or_threads__is_not_comparable_and_n
     assert "not comparable" in verdict.statement
 
 
+def test_judge_replay__another_circuit_of_the_job_differs__is_rejected_or_not_comparable():
+    cheated = dataclasses.replace(RUN, runs=b"other")
+    assert judge_replay(cheated, RUN).outcome == Outcome.REJECT
+    assert judge_replay(dataclasses.replace(cheated, engine="qsim"), RUN).outcome == Outcome.INCONCLUSIVE
+
+
 def test_judge_replay__equal_counts_from_other_versions__is_accepted():
     assert judge_replay(dataclasses.replace(RUN, versions={}), RUN).outcome == Outcome.ACCEPT
 
