@@ -19,8 +19,11 @@ from oracle.node.journal import Step
 
 DAY = 86_400
 LIMITS = {"memory_bytes": 256 * 2**20, "cpu_seconds": 2, "wall_seconds": 4}
+TANGLE = b"".join(
+    b"cx q[%d], q[%d];\nt q[%d];\n" % (i, (7 * i + 5) % 26, i) for i in range(26) if (7 * i + 5) % 26 != i
+)
 HOSTILE = {
-    "more memory than there is": (26, b"h q;\nt q;\ncx q[0], q[25];\nh q;\n", 1024),
+    "more memory than there is": (26, (b"h q;\n" + TANGLE) * 12, 1024),
     "more time than there is": (22, b"h q;\nt q;\nrx(0.3) q;\ncx q[0], q[21];\n" * 1500, 1024),
     "more outcomes than anybody wants": (20, b"h q;\nt q;\nh q;\n", 900_000),
 }
