@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.sandbox import Sandbox, as_message, rejection
@@ -43,6 +44,8 @@ class DaskExecutor:
         self._runs: dict[Run, distributed.Future] = {}
         self._closed = False
         self._client: distributed.Client | None = None
+        if not _is_usable(address):
+            raise InputError("is no address of a Dask scheduler", field="dask_scheduler", remedy="use tcp://host:port")
         self._connected()
 
     @property
@@ -112,8 +115,6 @@ class DaskExecutor:
                     )
                 except OSError as err:  # TimeoutError too
                     raise self._unavailable(err) from err
-                except ValueError as err:
-                    raise InputError(str(err), field="dask_scheduler", remedy="use tcp://host:port") from err
             return self._client
 
     def _security(self) -> Any:
@@ -137,6 +138,14 @@ class DaskExecutor:
     def _unavailable(self, err: Exception) -> BackendUnavailable:
         text = f"the Dask scheduler {self._address} does not answer ({type(err).__name__})"
         return BackendUnavailable(text, field="dask_scheduler", remedy="start it, or correct the address")
+
+
+def _is_usable(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.scheme in ("tcp", "tls") and parts.hostname and parts.port)
+    except ValueError:  # unbalanced brackets, a port that is no number
+        return False
 
 
 def _kill(client: distributed.Client, futures: list[distributed.Future]) -> None:

@@ -186,13 +186,6 @@ def test_open__no_scheduler_there__says_so(monkeypatch: pytest.MonkeyPatch) -> N
     assert caught.value.field == "dask_scheduler" and "127.0.0.1:1" in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["", "carrier-pigeon://loft", "tcp://127.0.0.1"])
-def test_open__no_usable_address__is_an_input_error(address: str) -> None:
-    with pytest.raises(InputError) as caught:
-        DaskExecutor(address)
-    assert caught.value.field == "dask_scheduler"
-
-
 def test_open__cluster_with_tls__takes_our_certificate_and_nobody_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

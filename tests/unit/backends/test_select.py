@@ -11,7 +11,7 @@ import pytest
 from oracle.backends import cluster
 from oracle.backends.select import cores, open_backend
 from oracle.circuits.limits import CircuitLimits
-from oracle.jobs.errors import BackendUnavailable
+from oracle.jobs.errors import BackendUnavailable, InputError
 
 
 def settings(**changes: object) -> SimpleNamespace:
@@ -39,3 +39,10 @@ def test_import__of_what_opens_backends__leaves_dask_alone() -> None:
     script = "import sys, oracle.backends.select, oracle.backends.cluster; print('distributed' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("address", ["", "carrier-pigeon://loft", "tcp://127.0.0.1", "tcp://[::1", "tcp://host:nine"])
+def test_dask_executor__no_usable_address__is_an_input_error(address: str) -> None:
+    with pytest.raises(InputError) as caught:
+        cluster.DaskExecutor(address)
+    assert caught.value.field == "dask_scheduler"
