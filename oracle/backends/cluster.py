@@ -9,6 +9,7 @@ Needs Qscrow and the extra ``dask`` on every machine.
 
 from __future__ import annotations
 
+import gc
 import threading
 import uuid
 from collections import deque
@@ -103,19 +104,27 @@ class DaskExecutor:
 
     def _connected(self) -> distributed.Client:
         """The client, a new one if the last gave up. It reconnects by itself to a scheduler that is away for less."""
-        from distributed import Client
-
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is closed")
             if self._client is None or self._client.status in ("closing", "closed"):
                 try:
-                    self._client = Client(
-                        self._address, security=self._security(), timeout=CONNECT_SECONDS, set_as_default=False
-                    )
+                    self._client = self._new_client()
                 except OSError as err:  # TimeoutError too
                     raise self._unavailable(err) from err
             return self._client
+
+    def _new_client(self) -> distributed.Client:
+        """A client that fails to connect leaves itself to the garbage collector. Should that come by while the next one
+        starts its event loop, both wait for one lock for ever (distributed 2026.8.0), so it may not."""
+        from distributed import Client
+
+        gc.collect()
+        gc.disable()
+        try:
+            return Client(self._address, security=self._security(), timeout=CONNECT_SECONDS, set_as_default=False)
+        finally:
+            gc.enable()
 
     def _security(self) -> Any:
         from distributed import Security
