@@ -27,6 +27,12 @@ def stop_mining_at(world, action: str) -> None:
     world.proxy.on_send = on_send
 
 
+def waits(world) -> bool:
+    """Whether anvil has taken a transaction of the node: one that it refuses is signed anew, not replaced."""
+    address = world.keys.accounts["oracle"].address
+    return world.anvil.nonce(address, "pending") > world.anvil.nonce(address)
+
+
 def sends(world, action: str) -> list:
     """What the node broadcast for ``action``, different ones only, in order."""
     found = {sent.hash: sent for sent in world.proxy.sent if sent.action.startswith(action)}
@@ -115,7 +121,7 @@ def test_fees__base_fee_rises_above_ours__are_raised_by_an_eighth_each_time(worl
     job = world.submit()
     stop_mining_at(world, "accept")
     world.start()
-    world.until(lambda: sends(world, "accept"), "the acceptance", mine=False)
+    world.until(lambda: sends(world, "accept") and waits(world), "the acceptance", mine=False)
 
     spike(world, 40 * GWEI)
 
@@ -133,7 +139,7 @@ def test_fees__base_fee_above_the_cap__are_waited_for(world):
     job = world.submit()
     stop_mining_at(world, "deliver")
     world.start(max_fee_wei=20 * GWEI, max_tip_wei=GWEI)
-    world.until(lambda: sends(world, "deliver"), "the delivery", mine=False)
+    world.until(lambda: sends(world, "deliver") and waits(world), "the delivery", mine=False)
 
     spike(world, 200 * GWEI, blocks=12)
     assert world.state(job) != State.SETTLED
