@@ -109,7 +109,7 @@ def rate(tally: Tally) -> dict[str, Any]:
 def circuit_of(family: str, width: int) -> Any:
     """The circuit of a family, without measurements, in u and cx."""
     from qiskit import QuantumCircuit, transpile
-    from qiskit.circuit.library import efficient_su2
+    from qiskit.circuit import library
 
     rng = np.random.default_rng([width, FAMILIES.index(family)])
     circuit = QuantumCircuit(width)
@@ -124,7 +124,7 @@ def circuit_of(family: str, width: int) -> Any:
             for qubit in range(layer % 2, width - 1 if layer < 4 else 0, 2):
                 circuit.cx(qubit, qubit + 1)
     else:
-        ansatz = efficient_su2(width, reps=3, entanglement="linear")
+        ansatz = library.efficient_su2(width, reps=3, entanglement="linear")
         circuit = ansatz.assign_parameters(rng.uniform(-np.pi, np.pi, ansatz.num_parameters))
     return transpile(circuit, basis_gates=["u", "cx"], optimization_level=0)
 

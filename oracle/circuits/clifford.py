@@ -45,9 +45,9 @@ def as_clifford(circuit: Any) -> Any | None:
     """``circuit`` of plain Clifford gates, measurements, resets and barriers; ``None`` if it has anything else."""
     if all(step.name in _AS_THEY_ARE or step.name in ("measure", "reset", "barrier") for step in circuit.data):
         return circuit
-    from qiskit.circuit.library import get_standard_gate_name_mapping
+    from qiskit.circuit import library
 
-    known, plain = get_standard_gate_name_mapping(), circuit.copy_empty_like()
+    known, plain = library.get_standard_gate_name_mapping(), circuit.copy_empty_like()
     for step in circuit.data:
         if step.name in ("measure", "reset", "barrier"):
             plain.append(step)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
-from qiskit.circuit.library import GlobalPhaseGate, get_standard_gate_name_mapping
+from qiskit.circuit import library
 from qiskit.quantum_info import Clifford, Operator
 
 from oracle.circuits.clifford import as_clifford, clifford_steps, sample
 from oracle.jobs.errors import CircuitRejected
 
-GATES = get_standard_gate_name_mapping()
+GATES = library.get_standard_gate_name_mapping()
 PLAIN = ("id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr")
 TURNING = ("p", "u1", "rz", "rx", "ry", "u", "u3", "u2", "cp", "cu1", "crz", "rzz", "rxx")
 
@@ -61,7 +61,7 @@ def test_clifford_steps__other_gates__are_none(name: str) -> None:
 
 def test_as_clifford__global_phase__is_left_out() -> None:
     circuit = QuantumCircuit(1, 1)
-    circuit.append(GlobalPhaseGate(0.3), [])
+    circuit.append(library.GlobalPhaseGate(0.3), [])
     circuit.x(0)
     assert as_clifford(circuit).count_ops() == {"x": 1}
 
