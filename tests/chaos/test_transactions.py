@@ -93,7 +93,9 @@ def test_nonce__key_used_between_jobs__is_no_obstacle(world):
     world.until(lambda: world.settled(first), "the first job")
     account = world.keys.accounts["oracle"]
     for _ in range(3):
-        steal(world, world.anvil.nonce(account.address), fee=10 * GWEI)
+        nonce = world.anvil.nonce(account.address)
+        steal(world, nonce, fee=10 * GWEI)
+        world.until(lambda nonce=nonce: world.anvil.nonce(account.address) > nonce, "the transfer")
     world.submit()
 
     world.verdict()
