@@ -17,7 +17,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,15 +32,13 @@ PYTEST = (sys.executable, "-m", "pytest", "-p", "no:pytest-brownie", "-q")
 @dataclass(frozen=True)
 class Suite:
     """A command. ``counted`` ones write ``reports/<name>.xml``, or print that report if ``prints_report``; the others
-    pass or fail as a whole. Suites of one ``lane`` run one after the other, lanes side by side. With ``again`` added to
-    the command, tests that failed get a second chance: those of processes and deadlines may fail for want of a core."""
+    pass or fail as a whole. Suites of one ``lane`` run one after the other, lanes side by side."""
 
     name: str
     command: tuple[str, ...]
     counted: bool = True
     prints_report: bool = False
     lane: str = "python"
-    again: tuple[str, ...] = ()
 
 
 SUITES = (
@@ -51,11 +49,7 @@ SUITES = (
     Suite("unit", (*PYTEST, "tests/unit", "--junitxml=reports/unit.xml")),
     Suite("hostile", (*PYTEST, "tests/hostile", "--junitxml=reports/hostile.xml")),
     Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
-    Suite(
-        "chaos",
-        (*PYTEST, "-n", CHAOS_AT_ONCE, "tests/chaos", "--junitxml=reports/chaos.xml"),
-        again=("--last-failed", "-n", "0"),
-    ),
+    Suite("chaos", (*PYTEST, "-n", CHAOS_AT_ONCE, "tests/chaos", "--junitxml=reports/chaos.xml")),
     Suite("foundry", ("forge", "test", "--junit"), prints_report=True, lane="contracts"),
     Suite("foundry-legacy", (*LEGACY, "forge", "test", "--junit"), prints_report=True, lane="contracts"),
     Suite("slither", (ANALYSIS, "scripts/slither.py"), counted=False, lane="contracts"),
@@ -89,11 +83,6 @@ def run(suite: Suite, root: Path) -> tuple[int, int]:
     started = time.monotonic()
     code = _exit_code(suite, root)
     good, bad = _counts(report) if suite.counted else (0, 0)
-    if good and bad and suite.again:
-        _say(f"{log.read_text(errors='replace')}== {suite.name}: {bad} failed; they run once more, alone")
-        code = _exit_code(replace(suite, command=(*suite.command, *suite.again)), root)
-        more, bad = _counts(report)
-        good += more
     if not bad and (code or (suite.counted and not good)):
         bad = 1
     outcome = f"{good} passed, {bad} failed" if suite.counted else "failed" if bad else "fine"

@@ -100,29 +100,3 @@ def test_main__everything_passes__exit_code_is_zero_and_checks_add_nothing(runne
 
     assert runner.main((check, writing(runner, GREEN)), tmp_path) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "4 passed, 0 failed"
-
-
-@pytest.mark.parametrize(("second", "counts"), [("assert True", (3, 0)), ("assert False", (2, 1))])
-def test_run__tests_failed_and_may_run_again__counts_how_the_second_time_ended(runner, tmp_path, second, counts):
-    (tmp_path / "test_it.py").write_text(
-        "from pathlib import Path\n"
-        "def test_good(): pass\n"
-        "def test_fine(): pass\n"
-        "def test_flaky():\n"
-        "    first = not Path('seen').exists()\n"
-        "    Path('seen').touch()\n"
-        "    assert not first\n"
-        f"    {second}\n"
-    )
-    command = (
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:pytest-brownie",
-        "--junitxml=reports/it.xml",
-        "test_it.py",
-    )
-
-    assert runner.run(runner.Suite("it", command, again=("--last-failed",)), tmp_path) == counts
