@@ -544,7 +544,9 @@ def test_get__client_that_does_not_read__is_cut_off(tmp_path):
     with Bench(tmp_path, limits) as gateway:
         cid = gateway.store.put(b"".join(bytes([n]) * 2**20 for n in range(16)))
         with gateway.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
             connection.sendall(f"GET /ipfs/{cid}?format=car HTTP/1.1\r\n\r\n".encode())
+            assert connection.recv(1)  # the answer has begun: from here on nothing is read until it was cut off
             wait_until(lambda: not gateway.server._server._open)
             assert len(everything(connection)) < 16 * 2**20
 
