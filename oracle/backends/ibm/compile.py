@@ -1,7 +1,7 @@
 """The compiler's process: fits strangers' circuits to one device, each in a confined child.
 
-Started by :class:`oracle.backends.ibm.compiler.Compiler` as ``python -m oracle.backends.ibm.compile``. Its first message
-holds the device's configuration and properties; target and pass manager are built from them once.
+Started by :class:`oracle.backends.ibm.compiler.Compiler` as ``python -m oracle.backends.ibm.compile``. Its first
+message holds the device's configuration and properties; target and pass manager are built from them once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The link's process: the only one that holds the token, and the only one that talks to IBM.
 
-Started by :class:`oracle.backends.ibm.account.Account` as ``python -m oracle.backends.ibm.link``. Speaks length-prefixed
-JSON on stdin and stdout: one message, one answer. A failure is answered as ``{"failure": kind, "message": text}`` with
-one of the kinds below; the token is cut out of every text.
+Started by :class:`oracle.backends.ibm.account.Account` as ``python -m oracle.backends.ibm.link``. Speaks
+length-prefixed JSON on stdin and stdout: one message, one answer. A failure is answered as
+``{"failure": kind, "message": text}`` with one of the kinds below; the token is cut out of every text.
 """
 
 from __future__ import annotations
