@@ -17,9 +17,11 @@ class CircuitLimits:
     """Upper bounds, each with its own refusal. Sizes in bytes, times in seconds.
 
     ``expanded_gates`` counts after gate definitions and broadcasts are unfolded. ``memory_bytes`` is on top
-    of what the warm worker process has already. ``outcomes`` bounds the distinct bit strings in a result,
+    of what the warm worker process has already. ``outcomes`` bounds the distinct bit strings of one circuit,
     ``expression_terms`` the tokens of one angle, ``nesting`` both brackets and gates that are defined by
-    gates.
+    gates. ``circuits`` counts what one job runs: parameter sets and measurement bases too. Statements, gates,
+    ``parameters`` (angles) and shots are those of all these together. ``output_bytes`` leaves room in a sealed
+    document of 1 MiB for the rest that a node writes.
     """
 
     source_bytes: int = 2**20
@@ -33,12 +35,15 @@ class CircuitLimits:
     nesting: int = 64
     expression_terms: int = 64
     identifier_length: int = 64
+    parameters: int = 300_000
+    circuits: int = 100
+    observable_terms: int = 1_000
     shots: int = 1_000_000
     outcomes: int = 65_536
     cpu_seconds: int = 60
     wall_seconds: int = 90
     memory_bytes: int = 6 * 2**30
-    output_bytes: int = 8 * 2**20
+    output_bytes: int = 512 * 2**10
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -4,6 +4,7 @@ Qiskit's parsers answer hostile text with hangs, aborts and opened files. This r
 tokens and lets through a straight-line subset of OpenQASM 2 and 3: declarations, gate definitions, gate
 calls, measure, reset, barrier and `if` on classical bits without nesting. Whatever is not on that list is
 refused with a reason. It does not check types or arity; the parser does, on text that can no longer hurt it.
+Circuits written as JSON become OpenQASM first (:mod:`oracle.circuits.instructions`) and are read in the same way.
 
 It runs in the node's own process, so no step may take more than linear time: see ``_tokens``.
 """
@@ -11,15 +12,17 @@ It runs in the node's own process, so no step may take more than linear time: se
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from oracle.circuits.instructions import JSON, MAX_MAGNITUDE, TEXTS, Circuit, read_work
 from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.observables import Observable, bases, check_observables
 from oracle.jobs.errors import CircuitRejected
 
-FORMATS = ("openqasm2", "openqasm3")
-# Of a literal. Beyond it a float has no digits after the point, and an angle of so many radians no meaning.
-MAX_MAGNITUDE = 1e15
+FORMATS = (*TEXTS, JSON)
+COUNTS, MEMORY, EXPECTATION = RESULTS = ("counts", "memory", "expectation")
 _VERSIONS = {"openqasm2": ("2.0",), "openqasm3": ("3", "3.0", "3.1")}
 _INCLUDES = {"openqasm2": "qelib1.inc", "openqasm3": "stdgates.inc"}
 _BINARY_HEADERS = {b"QISKIT": "qpy_refused", b"\x80": "pickle_refused", b"PK\x03\x04": "archive_refused"}
@@ -62,7 +65,11 @@ _STATEMENTS = _words("include gate qreg creg qubit bit if measure reset barrier"
 @dataclass(frozen=True)
 class LintReport:
     """Sizes found in the text. ``expanded_gates`` is an upper bound for the gates after unfolding; ``dynamic`` says
-    that something may follow a measurement or depend on one, so that every shot has to be simulated."""
+    that something may follow a measurement or depend on one, so that every shot has to be simulated.
+
+    Of several circuits in one job, the widest gives ``qubits`` and ``clbits``; the rest adds up over ``executions``,
+    which counts parameter sets and, for expectation values, the bases to measure in. Each takes the job's shots; ``shots`` is what the document itself says of them, if it does.
+    """
 
     format: str
     qubits: int
@@ -70,21 +77,82 @@ class LintReport:
     statements: int
     expanded_gates: int
     dynamic: bool = False
+    parameters: int = 0
+    executions: int = 1
+    shots: int | None = None
 
 
-def lint(source: bytes, format: str, limits: CircuitLimits) -> LintReport:
-    """Check ``source``; raises :class:`CircuitRejected` with a stable code for the first thing at fault."""
+def lint(
+    source: bytes,
+    format: str,
+    limits: CircuitLimits,
+    *,
+    result: str = COUNTS,
+    observables: Sequence[Observable] = (),
+) -> LintReport:
+    """Check ``source``; raises :class:`CircuitRejected` with a stable code for the first thing at fault.
+
+    ``result`` is one of :data:`RESULTS`; for ``expectation``, which needs no measurements, ``observables`` are those
+    of every circuit that names none itself.
+    """
+    if result not in RESULTS:
+        _refuse("unknown_result", f"{result!r} is not one of {', '.join(RESULTS)}")
     if format not in FORMATS:
         _refuse("wrong_format", f"{format!r} is not one of {', '.join(FORMATS)}")
     for header, code in _BINARY_HEADERS.items():
         if source.startswith(header):
-            _refuse(code, "binary circuit files can run code when they are read", "send OpenQASM text")
+            remedy = f"send {' or '.join(FORMATS)}"
+            _refuse(code, "binary circuit files can run code when they are read", remedy)
     if len(source) > limits.source_bytes:
         _refuse("circuit_too_large", f"is {len(source)} bytes, more than the {limits.source_bytes} allowed")
     if odd := _NOT_TEXT.search(source):
         _refuse("not_text", f"byte {odd.start()} is not plain ASCII text", "save it as ASCII, lines ending in \\n")
+    work = read_work(source, format, limits, observables)
+    reports = [_lint_circuit(circuit, limits, result) for circuit in work.circuits]
+    total = LintReport(format, 0, 0, 0, 0, executions=0, shots=work.shots)
+    for pub in work.pubs:
+        if result == EXPECTATION and not pub.observables:
+            _refuse("no_observables", "there is nothing to estimate", "name observables in the spec or in the PUB")
+        if result != EXPECTATION and pub.observables:
+            _refuse("unused_observables", f"it names observables, and asks for {result}", "ask for expectation")
+        report = reports[pub.circuit]
+        check_observables(pub.observables, report.qubits, limits)
+        times = len(pub.sets) * (len(bases(pub.observables, limits)) if pub.observables else 1)
+        total = LintReport(
+            format,
+            max(total.qubits, report.qubits),
+            max(total.clbits, report.clbits),
+            total.statements + report.statements * times,
+            total.expanded_gates + report.expanded_gates * times,
+            total.dynamic or report.dynamic,
+            total.parameters + report.parameters * times,
+            total.executions + times,
+            work.shots,
+        )
+        _check_total(total, limits)
+    return total
+
+
+def _lint_circuit(circuit: Circuit, limits: CircuitLimits, result: str) -> LintReport:
+    source = circuit.text()
+    if odd := _NOT_TEXT.search(source):  # JSON can spell characters that are not there
+        _refuse("not_text", f"byte {odd.start()} of its text is not plain ASCII")
     text = source.decode("ascii")
-    return _Linter(*_tokens(text, format, limits), text, format, limits).run()
+    linter = _Linter(*_tokens(text, circuit.format, limits), text, circuit.format, limits)
+    return linter.run(measured=result != EXPECTATION)
+
+
+def _check_total(total: LintReport, limits: CircuitLimits) -> None:
+    """The bounds that hold for all circuits of a job together."""
+    figures = (
+        ("too_many_circuits", "circuits to run", total.executions, limits.circuits),
+        ("too_many_statements", "statements", total.statements, limits.statements),
+        ("too_many_gates", "gates", total.expanded_gates, limits.expanded_gates),
+        ("too_many_parameters", "angles", total.parameters, limits.parameters),
+    )
+    for code, what, found, limit in figures:
+        if found > limit:
+            _refuse(code, f"with every repetition it has {found} {what}, the limit is {limit}")
 
 
 def _tokens(text: str, format: str, limits: CircuitLimits) -> tuple[list[str], list[int]]:
@@ -157,13 +225,15 @@ class _Linter:
     position: int = 0
     statements: int = 0
     expanded: int = 0
+    parameters: int = 0
     measured: bool = False
     dynamic: bool = False
     qubits: dict[str, int] = field(default_factory=dict)
     clbits: dict[str, int] = field(default_factory=dict)
     gates: dict[str, _Gate] = field(default_factory=dict)
 
-    def run(self) -> LintReport:
+    def run(self, *, measured: bool) -> LintReport:
+        """``measured`` says whether it has to measure something."""
         if not self.tokens:
             _refuse("empty_circuit", "there is nothing in it")
         self._header()
@@ -171,10 +241,10 @@ class _Linter:
             self._statement(inside_if=False)
         if not self.qubits:
             _refuse("no_qubits", "it declares no qubits")
-        if not self.measured:
+        if measured and not self.measured:
             _refuse("no_measurement", "it measures nothing, so there would be no counts", "end it with `measure`")
         qubits, clbits = sum(self.qubits.values()), sum(self.clbits.values())
-        return LintReport(self.format, qubits, clbits, self.statements, self.expanded, self.dynamic)
+        return LintReport(self.format, qubits, clbits, self.statements, self.expanded, self.dynamic, self.parameters)
 
     # ------------------------------------------------------------------------------------- statements
 
@@ -379,6 +449,9 @@ class _Linter:
             terms = 0 if token == "," else terms + 1
             if terms > self.limits.expression_terms:
                 self._refuse("expression_too_long", f"it has more than {self.limits.expression_terms} terms")
+            self.parameters += terms == 1 and depth > 0  # the first token of an angle
+            if self.parameters > self.limits.parameters:
+                self._refuse("too_many_parameters", f"its gates have more than {self.limits.parameters} angles")
 
     def _names_until(self, end: str) -> None:
         """Names, separated by commas: the operands where qubits have no registers."""

@@ -1,4 +1,4 @@
-"""From OpenQASM text to a Qiskit circuit. Runs inside the sandbox only: the parsers can hang, abort or
+"""From a circuit document to Qiskit circuits. Runs inside the sandbox only: the parsers can hang, abort or
 panic."""
 
 from __future__ import annotations
@@ -8,16 +8,37 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from oracle.circuits.instructions import Part, parts, read_work
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.lint import lint
+from oracle.circuits.lint import EXPECTATION, lint
+from oracle.circuits.run import RunRequest
 from oracle.jobs.errors import CircuitRejected
 
 
 def load(source: bytes, format: str, limits: CircuitLimits) -> Any:
-    """The ``QuantumCircuit`` that ``source`` describes. Raises :class:`CircuitRejected`."""
+    """The ``QuantumCircuit`` that ``source`` describes, the first if it has several. Raises
+    :class:`CircuitRejected`."""
     lint(source, format, limits)
+    circuit = _parsed(next(parts(read_work(source, format, limits))))
+    check_circuit(circuit, limits)
+    return circuit
+
+
+def load_all(request: RunRequest) -> Iterator[tuple[Part, Any]]:
+    """Every circuit to run, in order, with the part of the job it stands for. Raises :class:`CircuitRejected`.
+
+    What speaks against the request as a whole is found before its first circuit is parsed.
+    """
+    request.lint()
+    for part in request.parts():
+        circuit = _parsed(part)
+        check_circuit(circuit, request.limits, measured=request.result != EXPECTATION)
+        yield part, circuit
+
+
+def _parsed(part: Part) -> Any:
     try:
-        circuit = _parse(source.decode("ascii"), format)
+        return _parse(part.source.decode("ascii"), part.format)
     except MemoryError:
         raise
     except RecursionError:
@@ -28,12 +49,12 @@ def load(source: bytes, format: str, limits: CircuitLimits) -> Any:
         if isinstance(err, (KeyboardInterrupt, SystemExit)):
             raise
         raise CircuitRejected("parser_crash", "the parser panicked on it", field="circuit") from None
-    check_circuit(circuit, limits)
-    return circuit
 
 
-def check_circuit(circuit: Any, limits: CircuitLimits) -> None:
+def check_circuit(circuit: Any, limits: CircuitLimits, *, measured: bool = True) -> None:
     """The lint's limits again, on what Qiskit made of the text. Raises :class:`CircuitRejected`.
+
+    ``measured`` says whether it has to measure something.
 
     Called for the circuit as parsed and as compiled: only the second shows the angles inside gate
     definitions.
@@ -49,12 +70,12 @@ def check_circuit(circuit: Any, limits: CircuitLimits) -> None:
             raise CircuitRejected(code, f"it has {found} {what}, the limit is {limit}", field="circuit")
     if circuit.parameters:
         raise CircuitRejected("unbound_parameters", "it has parameters without values", field="circuit")
-    measured = False
+    measures = False
     for instruction in _all_instructions(circuit):
-        measured |= instruction.name == "measure"
+        measures |= instruction.name == "measure"
         if any(isinstance(value, float) and not math.isfinite(value) for value in instruction.params):
             raise CircuitRejected("bad_number", f"an angle of {instruction.name} is not finite", field="circuit")
-    if not measured:
+    if measured and not measures:
         raise CircuitRejected("no_measurement", "it measures nothing, so there would be no counts", field="circuit")
 
 

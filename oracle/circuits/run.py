@@ -5,24 +5,59 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from oracle.circuits.instructions import Part, parts, read_work
 from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY, LintReport, lint
+from oracle.circuits.observables import Observable, bases, bound, parse_observables
 from oracle.jobs.errors import CircuitRejected
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """``source`` is OpenQASM text as bytes, ``format`` is ``openqasm2`` or ``openqasm3``."""
+    """``source`` is a circuit document as bytes, ``format`` one of :data:`oracle.circuits.lint.FORMATS`.
+
+    ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every shot in order) or ``expectation``
+    (values of ``observables``, unless the document's PUBs name their own). Every circuit takes ``shots``. ``method``
+    is one of :data:`oracle.circuits.simulate.METHODS`, or ``None`` for whichever suits each circuit.
+    """
 
     source: bytes
     format: str
     shots: int
     seed: int | None
     limits: CircuitLimits
+    result: str = COUNTS
+    observables: tuple[Observable, ...] = ()
+    method: str | None = None
+
+    @classmethod
+    def of_spec(cls, source: bytes, quantum: Mapping[str, Any], seed: int | None, limits: CircuitLimits) -> RunRequest:
+        """What the section ``quantum`` of a spec asks for. Raises :class:`CircuitRejected` for bad observables."""
+        observables = parse_observables(quantum.get("observables", []))
+        result = quantum.get("result", COUNTS)
+        return cls(source, quantum["format"], quantum["shots"], seed, limits, result, observables)
+
+    def lint(self) -> LintReport:
+        """How large it is, without any parser. Raises :class:`CircuitRejected`, also for the shots."""
+        report = lint(self.source, self.format, self.limits, result=self.result, observables=self.observables)
+        total, limit = self.shots * report.executions, self.limits.shots
+        if not 1 <= total <= limit:
+            code = "too_many_shots" if total > limit else "no_shots"
+            raise CircuitRejected(code, f"asks for {total} shots, the limit is {limit}")
+        if report.shots not in (None, self.shots):
+            text = f"the circuit says {report.shots} shots, the job {self.shots}"
+            raise CircuitRejected("shots_mismatch", text, field="circuit", remedy="leave them to the job")
+        return report
+
+    def parts(self) -> list[Part]:
+        """Its circuits in order, parameters filled in. Raises :class:`CircuitRejected`."""
+        return list(parts(read_work(self.source, self.format, self.limits, self.observables)))
 
 
 @dataclass(frozen=True)
@@ -33,7 +68,17 @@ class RunResult:
     how often they occurred. ``engine`` names simulator and method, ``versions`` the packages.
     ``transpiled_digest`` is the hex sha-256 of the executed circuit's instructions
     (:func:`oracle.circuits.load.instructions_digest`). ``confinement`` says what held the process in:
-    ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase.
+    ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase. ``threads`` is how many shared the
+    simulation of one circuit.
+
+    ``runs`` is empty for one circuit and its counts. Otherwise it has an entry for every circuit, in the order of
+    :meth:`RunRequest.parts`: ``pub`` and ``set`` (its place), ``seed``, ``method``, ``transpiled_digest`` and, by kind,
+     - counts: ``counts``;
+     - memory: ``counts`` and ``memory``, the outcome of every shot in order;
+     - expectation: ``values`` and ``standard_errors`` (of the mean, from the shots) of the observables, and ``bases``,
+       a list of ``{"basis", "counts"}``; outcomes have one bit for each letter of the basis but ``I``.
+    The fields above are then those of what ran first. What a job runs is numbered from 0, bases one by one, and number
+    n takes ``seed`` + n (mod 2³²); a circuit's ``seed`` is that of its first run.
     """
 
     counts: dict[str, int]
@@ -49,6 +94,8 @@ class RunResult:
     transpiled_digest: str
     confinement: str
     seconds: dict[str, float]
+    threads: int = 1
+    runs: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def from_untrusted(cls, document: Any, request: RunRequest) -> RunResult:
@@ -59,7 +106,7 @@ class RunResult:
         try:
             result = cls(**document)
             problem = _problem(result, request)
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, LookupError):
             problem = "it is malformed"
         if problem:
             raise CircuitRejected("bad_result", f"the simulator's answer cannot be used: {problem}")
@@ -110,24 +157,13 @@ class Run(Future[RunResult]):
 
 def _problem(result: RunResult, request: RunRequest) -> str:
     width = result.clbits
-    numbers = (result.shots, result.seed, result.qubits, width, result.depth)
-    if not all(_is_count(number) for number in numbers):
+    numbers = (result.shots, result.seed, result.qubits, width, result.depth, result.threads)
+    if not all(_is_count(number) for number in numbers) or not result.threads:
         return "a number is not one"
     if result.shots != request.shots or (request.seed is not None and result.seed != request.seed):
         return "it is for another run"
     if not 0 < width <= request.limits.clbits or not 0 < result.qubits <= request.limits.qubits:
         return "its width is out of range"
-    if not 0 < len(result.counts) <= request.limits.outcomes:
-        return "it has no outcomes or too many"
-    outcome = re.compile(f"[01]{{{width}}}")
-    if not all(outcome.fullmatch(key) for key in result.counts):
-        return "an outcome is not a bit string of the circuit's width"
-    if not all(_is_count(number) and number > 0 for number in result.counts.values()):
-        return "a count is not a positive number"
-    if sum(result.counts.values()) != request.shots:
-        return "the counts do not add up to the shots"
-    if not re.fullmatch(r"[0-9a-f]{64}", result.transpiled_digest):
-        return "a digest is not one"
     labels = (
         result.method,
         result.engine,
@@ -136,7 +172,7 @@ def _problem(result: RunResult, request: RunRequest) -> str:
         *result.versions,
         *result.seconds,
     )
-    if not all(_LABEL.fullmatch(label) for label in (*labels, *result.versions.values())):
+    if not all(_is_label(label) for label in (*labels, *result.versions.values())):
         return "a label is not one"
     if max(len(result.operations), len(result.versions), len(result.seconds)) > 256:
         return "a table is too long"
@@ -144,10 +180,99 @@ def _problem(result: RunResult, request: RunRequest) -> str:
         return "a number of operations is not one"
     if not all(isinstance(span, (int, float)) and 0 <= span < math.inf for span in result.seconds.values()):
         return "a time is not one"
+    return (
+        _digest_problem(result.transpiled_digest)
+        or _counts_problem(result.counts, width, request)
+        or _runs_problem(result, request)
+    )
+
+
+def _digest_problem(digest: Any) -> str:
+    return "" if re.fullmatch(r"[0-9a-f]{64}", digest) else "a digest is not one"
+
+
+def _counts_problem(counts: Any, width: int | None, request: RunRequest) -> str:
+    """``width`` is ``None`` where the request does not tell it: then all outcomes must have the first one's."""
+    if not 0 < len(counts) <= request.limits.outcomes:
+        return "it has no outcomes or too many"
+    outcome = re.compile(f"[01]{{{width or min(len(next(iter(counts))), request.limits.clbits) or 1}}}")
+    if not all(outcome.fullmatch(key) for key in counts):
+        return "an outcome is not a bit string of the circuit's width"
+    if not all(_is_count(number) and number > 0 for number in counts.values()):
+        return "a count is not a positive number"
+    return "" if sum(counts.values()) == request.shots else "the counts do not add up to the shots"
+
+
+def _runs_problem(result: RunResult, request: RunRequest) -> str:
+    expected = request.parts()
+    if not isinstance(result.runs, list):
+        return "its circuits are no list"
+    if len(expected) == 1 and request.result == COUNTS:
+        return "it has circuits that were not asked for" if result.runs else ""
+    if len(result.runs) != len(expected):
+        return "it has more circuits than were asked for, or fewer"
+    problems = (_run_problem(run, part, request) for run, part in zip(result.runs, expected, strict=True))
+    if problem := next(filter(None, problems), ""):
+        return problem
+    first = result.runs[0]["bases"][0] if request.result == EXPECTATION else result.runs[0]
+    return "" if first["counts"] == result.counts else "its counts are not those of its first circuit"
+
+
+_RUN_FIELDS = {
+    COUNTS: {"counts"},
+    MEMORY: {"counts", "memory"},
+    EXPECTATION: {"values", "standard_errors", "bases"},
+}
+
+
+def _run_problem(run: Any, part: Part, request: RunRequest) -> str:
+    if run.keys() != {"pub", "set", "seed", "method", "transpiled_digest"} | _RUN_FIELDS[request.result]:
+        return "a circuit's result has other fields"
+    if not all(_is_count(run[name]) for name in ("pub", "set", "seed")) or not _is_label(run["method"]):
+        return "a number or label of a circuit is not one"
+    if (run["pub"], run["set"]) != (part.pub, part.set):
+        return "its circuits are out of order"
+    problem = _digest_problem(run["transpiled_digest"])
+    if request.result == EXPECTATION:
+        return problem or _estimates_problem(run, part, request)
+    problem = problem or _counts_problem(run["counts"], None, request)
+    return problem or (_memory_problem(run, request) if request.result == MEMORY else "")
+
+
+def _memory_problem(run: Mapping[str, Any], request: RunRequest) -> str:
+    memory = run["memory"]
+    if not isinstance(memory, list) or len(memory) != request.shots:
+        return "it has not one outcome per shot"
+    return "" if dict(Counter(memory)) == run["counts"] else "its shots are not those of its counts"
+
+
+def _estimates_problem(run: Mapping[str, Any], part: Part, request: RunRequest) -> str:
+    wanted = bases(part.observables, request.limits)
+    if [each["basis"] for each in run["bases"]] != wanted or any(len(each) != 2 for each in run["bases"]):
+        return "it was measured in other bases"
+    for each in run["bases"]:
+        width = len(each["basis"]) - each["basis"].count("I")
+        if problem := _counts_problem(each["counts"], width, request):
+            return problem
+    values, errors = run["values"], run["standard_errors"]
+    if not len(values) == len(errors) == len(part.observables):
+        return "it has not one value and one error per observable"
+    for value, error, observable in zip(values, errors, part.observables, strict=True):
+        most = bound(observable) * (1 + 1e-9)
+        if not (_is_real(value) and _is_real(error) and abs(value) <= most and 0 <= error <= most):
+            return "a value or its error is out of range"
     return ""
 
 
 _LABEL = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,79}")
+
+
+def _is_label(value: Any) -> bool:
+    return _LABEL.fullmatch(value) is not None
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_count(value: object) -> bool:

@@ -276,6 +276,9 @@ def as_message(request: RunRequest) -> dict[str, Any]:
         "shots": request.shots,
         "seed": request.seed,
         "limits": request.limits.as_dict(),
+        "result": request.result,
+        "observables": request.observables,
+        "method": request.method,
     }
 
 

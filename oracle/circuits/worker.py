@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 
 from oracle.circuits.confine import confine, die_first, die_with_parent, prepare
 from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.observables import parse_observables
 from oracle.circuits.run import RunRequest
-from oracle.circuits.simulate import pass_manager, simulate
+from oracle.circuits.simulate import METHODS, pass_manager, simulate
 from oracle.jobs.errors import CircuitRejected
 
 SINGLE_USE = "--single-use"
@@ -83,8 +84,16 @@ def diagnose(number: int, why: str, limits: CircuitLimits, cpu_seconds: float = 
 def as_request(message: dict[str, Any]) -> RunRequest:
     """The request in a message from the sandbox."""
     source = base64.b64decode(message["source"])
-    limits = CircuitLimits(**message["limits"])
-    return RunRequest(source, message["format"], message["shots"], message["seed"], limits)
+    return RunRequest(
+        source,
+        message["format"],
+        message["shots"],
+        message["seed"],
+        CircuitLimits(**message["limits"]),
+        message["result"],
+        parse_observables(message["observables"]),
+        message["method"],
+    )
 
 
 def _serve(message: dict[str, Any], requests: BinaryIO) -> dict[str, Any] | None:
@@ -206,6 +215,10 @@ def _warm_up() -> None:
     pass_manager()  # the circuits below would do without it in part
     for format, source in _WARM_UP:
         simulate(RunRequest(source, format, 16, 1, limits), time.perf_counter())
+    observable = ((("ZX", 1.0),),)
+    for method in METHODS:
+        simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, method=method), time.perf_counter())
+    simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, "expectation", observable), time.perf_counter())
     prepare()
     gc.collect()
     gc.freeze()  # children share the pages instead of copying them on their first collection

@@ -103,6 +103,12 @@ def check_spec(spec: Any) -> None:
     if int(spec["budget"]["amount"]) >= 2**96:
         raise InputError("is more than fits 96 bits", field="budget.amount")
     quantum, validation = spec["quantum"], spec["validation"]
+    if "observables" in quantum and quantum.get("result") != "expectation":
+        raise InputError("are for expectation values", field="quantum.observables", remedy="set quantum.result")
+    if quantum.get("result") == "expectation" and quantum["format"] != "qscrow-json" and "observables" not in quantum:
+        raise InputError(
+            "is missing", field="quantum.observables", remedy='add for example `observables: [[["ZZ", 1.0]]]`'
+        )
     release, challenge = spec["settlement"]["release_on"], spec["timeouts"]["challenge_seconds"]
     if validation["method"] == "replay" and quantum["backend_policy"] != "simulator":
         raise InputError(
@@ -179,6 +185,7 @@ _RULES = {
     "const": "must be {!r}",
     "maxLength": "is longer than {} characters",
     "maxItems": "has more than {} entries",
+    "minItems": "has fewer than {} entries",
     "pattern": "is malformed",
 }
 

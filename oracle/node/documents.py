@@ -44,6 +44,7 @@ def result_document(
         "spec": dict(spec),
         "counts": run.counts,
         "shots": run.shots,
+        **_several(run),
         "seed": run.seed,
         "backend": {
             "name": "aer",
@@ -51,6 +52,7 @@ def result_document(
             "engine": run.engine,
             "versions": run.versions,
             "confinement": run.confinement,
+            "threads": run.threads,
         },
         "circuit": {
             "qubits": run.qubits,
@@ -65,6 +67,17 @@ def result_document(
         "oracle": oracle,
         "salt": secrets.token_hex(SALT_SIZE),
     }
+
+
+def _several(run: RunResult) -> dict[str, Any]:
+    """What a result holds beyond the counts of one circuit: ``runs``, and all expectation values in their order."""
+    if not run.runs:
+        return {}
+    estimated = [each for each in run.runs if "values" in each]
+    if not estimated:
+        return {"runs": run.runs}
+    lists = {name: [value for each in estimated for value in each[name]] for name in ("values", "standard_errors")}
+    return {"runs": run.runs, **lists}
 
 
 def result_commitment(result: Mapping[str, Any]) -> str:

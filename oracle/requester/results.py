@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from oracle.sealing.sealed import MAX_SEALED_BYTES, commit, inspect_sealed, open
 
 MAX_RESULT_BYTES = 4 * 2**20
 RESULT_VERSION = 1
+MAX_LINES = 40
 _OUTCOME = re.compile(r"[01][01 ]{0,9999}")  # Qiskit puts spaces between classical registers
 
 
@@ -30,6 +33,14 @@ class OpenedResult:
     counts: dict[str, int]
     document: dict[str, Any]
     receipt: dict[str, Any]
+
+    def lines(self) -> Iterator[str]:
+        """What it holds beyond the counts of one circuit, for people: a line for every value, shot or outcome, at most
+        ``MAX_LINES`` of them; nothing for plain counts."""
+        found = list(_told(self.document.get("runs") or []))
+        yield from found[:MAX_LINES]
+        if len(found) > MAX_LINES:
+            yield f"and {len(found) - MAX_LINES} lines more"
 
 
 def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key: SealingKey) -> OpenedResult:
@@ -80,6 +91,7 @@ def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: Ch
             remedy="use a Qscrow version that knows it",
         )
     _check_counts(document)
+    _check_runs(document)
     _check_job(document, job, chain)
     if str(job.charge) != str(document.get("charge")):
         raise SealError(f"says {document.get('charge')} wei, the chain says {job.charge}", field="charge")
@@ -93,14 +105,63 @@ def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: Ch
         raise SealError("is not the result the receipt commits to", field="receipt.commitment")
 
 
-def _check_counts(document: Mapping[str, Any]) -> None:
+def _told(runs: list[dict[str, Any]]) -> Iterator[str]:
+    for place, run in enumerate(runs):
+        if "values" in run:
+            for number, (value, error) in enumerate(zip(run["values"], run["standard_errors"], strict=True)):
+                yield f"circuit {place}, observable {number}: {value:.6g} ± {error:.2g}"
+        elif "memory" in run:
+            yield from (f"circuit {place}, shot {shot}: {outcome}" for shot, outcome in enumerate(run["memory"]))
+        else:
+            ranked = sorted(run["counts"].items(), key=lambda item: (-item[1], item[0]))
+            yield from (f"circuit {place}, {outcome}: {number}" for outcome, number in ranked)
+
+
+def _check_runs(document: Mapping[str, Any]) -> None:
+    """The results of several circuits, or of other kinds than counts, must be whole and agree with themselves."""
+    runs = document.get("runs", [])
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise SealError("is not a list of results", field="runs")
+    shots = document.get("shots")
+    for place, run in enumerate(runs):
+        where = f"runs.{place}"
+        bases = run.get("bases", [])
+        if not isinstance(bases, list) or not all(isinstance(basis, dict) for basis in bases):
+            raise SealError("is not a list of bases", field=f"{where}.bases")
+        for counted in bases if "values" in run else [run]:
+            _check_counts({"counts": counted.get("counts"), "shots": shots}, where)
+        values, errors = run.get("values", []), run.get("standard_errors", [])
+        if not (isinstance(values, list) and isinstance(errors, list) and len(values) == len(errors)):
+            raise SealError("has not one standard error for each value", field=where)
+        if not all(map(_is_real, (*values, *errors))):
+            raise SealError("has a value that is not a finite number", field=where)
+        memory = run.get("memory")
+        if memory is not None and not (
+            isinstance(memory, list) and all(isinstance(o, str) for o in memory) and Counter(memory) == run["counts"]
+        ):
+            raise SealError("its shots are not those of its counts", field=f"{where}.memory")
+
+
+def _check_kind(document: Mapping[str, Any], quantum: Mapping[str, Any]) -> None:
+    """Every circuit must come with what the spec asks for."""
+    needed = {"memory": "memory", "expectation": "values"}.get(quantum.get("result", "counts"))
+    runs = document.get("runs", [])
+    if needed and not (runs and all(needed in run for run in runs)):
+        raise SealError(f"the spec asks for {quantum['result']}, the result lacks it", field="runs")
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_counts(document: Mapping[str, Any], field: str = "counts") -> None:
     counts = document.get("counts")
     if not isinstance(counts, dict) or not counts or any(type(n) is not int or n < 1 for n in counts.values()):
-        raise SealError("the result holds no counts", field="counts")
+        raise SealError("the result holds no counts", field=field)
     if any(not _OUTCOME.fullmatch(outcome) for outcome in counts):
-        raise SealError("an outcome is not a string of bits", field="counts")
+        raise SealError("an outcome is not a string of bits", field=field)
     if sum(counts.values()) != document.get("shots"):
-        raise SealError("the counts do not add up to the shots", field="counts")
+        raise SealError("the counts do not add up to the shots", field=field)
 
 
 def _check_job(document: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:
@@ -124,6 +185,7 @@ def _check_job(document: Mapping[str, Any], job: JobHistory, chain: ChainClient)
         raise SealError("is not the spec of this job", field="spec")
     check_spec(spec)
     quantum = spec["quantum"]
+    _check_kind(document, quantum)
     if document["shots"] != quantum["shots"]:
         raise SealError(f"{document['shots']} were run, {quantum['shots']} were ordered", field="shots")
     if quantum["seed"] not in (None, document.get("seed")):

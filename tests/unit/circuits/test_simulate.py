@@ -22,9 +22,9 @@ reset q[1]; barrier q; h q; measure q -> c;"""
 def test_compiled__gates_of_the_simulator__same_counts_without_the_pass_manager() -> None:
     circuit = load(HEAD + NATIVE, "openqasm2", CircuitLimits())
     assert _compiled(circuit) is circuit
-    counts = _run(circuit, "statevector", 2000, 7)
+    counts = _run(circuit, "statevector", 2000, 7).counts
     assert len(counts) > 4
-    assert counts == _run(pass_manager().run(circuit), "statevector", 2000, 7)
+    assert counts == _run(pass_manager().run(circuit), "statevector", 2000, 7).counts
 
 
 @pytest.mark.parametrize(
