@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,9 @@ from oracle.backends.ibm.account import MARK, Account
 from oracle.backends.ibm.calibration import calibration
 from oracle.backends.ibm.compiler import Compiled, Compiler
 from oracle.backends.ibm.notes import Notes, ResultKeeper
-from oracle.backends.ibm.result import HardwareResult
+from oracle.backends.ibm.result import METHOD, HardwareResult, measurements, runs
 from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.lint import COUNTS, MEMORY
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.jobs.errors import BackendUnavailable, CircuitRejected, InputError
 
@@ -31,6 +32,7 @@ SECONDS_PER_WAITING_JOB = 30.0
 # IBM's rule of thumb for what a job is charged, besides repetitions times (delay + circuit).
 _FIXED_QPU_SECONDS = 2.0
 _DEFAULT_DELAY = 250e-6
+_BYTES_PER_OUTCOME = 12
 _COMPILER_BYTES = 512 * 2**20
 _SECONDS_PER_GATE = 1e-6
 
@@ -230,15 +232,24 @@ class IbmBackend:
         if not 1 <= request.shots <= most_shots:
             code = "too_many_shots" if request.shots > most_shots else "no_shots"
             raise CircuitRejected(code, f"asks for {request.shots} shots, {self.name} takes {most_shots}")
+        remedy = "ask for fewer shots or measure fewer qubits"
         # Noise reaches every outcome there is.
-        if min(request.shots, 2**made.clbits) > limits.outcomes:
-            text = f"it may give more distinct outcomes than the limit of {limits.outcomes}"
-            remedy = "ask for fewer shots or measure fewer qubits"
+        outcomes = max(min(request.shots, 2**piece.width) for piece in made.circuits)
+        if outcomes > limits.outcomes:
+            text = f"it may give {outcomes} distinct outcomes, the limit is {limits.outcomes}"
             raise CircuitRejected("too_many_outcomes", text, remedy=remedy)
-        seconds = self.qpu_seconds(request.shots, made.duration)
+        shown = request.shots if request.result == MEMORY else outcomes
+        size = sum(shown * (sum(piece.circuit["registers"]) + _BYTES_PER_OUTCOME) for piece in made.circuits)
+        if size > limits.output_bytes:
+            text = f"its result may have {size} bytes, the limit is {limits.output_bytes}"
+            raise CircuitRejected("output_limit", text, remedy=remedy)
+        seconds = self._qpu_seconds(request.shots, made)
         if seconds > self._max_execution_seconds:
             text = f"it would hold {self.name} for {seconds:.0f} s, the limit is {self._max_execution_seconds} s"
             raise CircuitRejected("too_much_hardware_time", text, remedy="ask for fewer shots")
+
+    def _qpu_seconds(self, shots: int, made: Compiled) -> float:
+        return self.qpu_seconds(shots * len(made.circuits), sum(p.duration for p in made.circuits) / len(made.circuits))
 
     def _note(
         self,
@@ -252,14 +263,24 @@ class IbmBackend:
         return {
             "shots": request.shots,
             "seed": request.seed or 0,
-            "qubits": made.qubits,
-            "clbits": made.clbits,
-            "depth": made.depth,
-            "operations": made.operations,
+            "result": request.result,
+            "facts": {name: getattr(made, name) for name in ("qubits", "depth", "operations", "confinement")},
             "seconds": made.seconds,
-            "confinement": made.confinement,
-            "transpiled_digest": isa.digest(made.circuit),
-            "isa": {**isa.figures(made.circuit), "seconds_per_shot": made.duration, "recompiled": recovered},
+            "pieces": [
+                {
+                    "pub": piece.pub,
+                    "set": piece.set,
+                    "basis": piece.basis,
+                    "width": piece.width,
+                    "bits": sum(piece.circuit["registers"]),
+                    "digest": isa.digest(piece.circuit),
+                    "isa": {**isa.figures(piece.circuit), "seconds_per_shot": piece.duration},
+                }
+                for piece in made.circuits
+            ],
+            "observables": [part.observables for part in request.parts()],
+            "estimated_seconds": round(self._qpu_seconds(request.shots, made), 3),
+            "recompiled": recovered,
             "calibrated": device.calibrated,
             "earlier_attempts": len(jobs),
         }
@@ -267,7 +288,7 @@ class IbmBackend:
     def _submit(self, request: RunRequest, made: Compiled, tag: str) -> str:
         order = {
             "backend": self.name,
-            "circuit": made.circuit,
+            "circuits": [piece.circuit for piece in made.circuits],
             "shots": request.shots,
             "tags": [MARK, tag],
             "max_execution_seconds": self._max_execution_seconds,
@@ -315,7 +336,7 @@ class IbmBackend:
             raise BackendUnavailable(f"nothing is noted about {seen['id']}", remedy="submit it again: it will be found")
         answer = self._recalled(seen["id"])
         if answer is None:
-            answer = self._account.ask("fetch", id=seen["id"])
+            answer = self._account.ask("fetch", id=seen["id"], memory=note["result"] == MEMORY)
             if answer["private"] and self._keeper is not None:
                 self._keeper.keep(seen["id"], json.dumps(answer).encode())
         return self._described(seen, note, answer)
@@ -325,18 +346,9 @@ class IbmBackend:
         return None if kept is None else json.loads(kept)
 
     def _described(self, seen: Mapping[str, Any], note: Mapping[str, Any], answer: Mapping[str, Any]) -> HardwareResult:
-        request = RunRequest(b"", "openqasm3", note["shots"], note["seed"], self._limits)
-        names = ("shots", "seed", "qubits", "clbits", "depth", "operations", "transpiled_digest", "confinement")
-        document = {
-            **{name: note[name] for name in names},
-            "counts": answer["counts"],
-            "method": "device",
-            "engine": self._account.engine,
-            "versions": _versions(),
-            "seconds": {**note["seconds"], **_spans(answer["metrics"].get("timestamps") or {})},
-        }
-        run = RunResult.from_untrusted(document, request)
-        used = note["isa"]
+        pieces = note["pieces"]
+        measured = measurements(answer["outcomes"], note, self._limits)
+        plain = len(pieces) == 1 and note["result"] == COUNTS
         provider = {
             "name": "ibm",
             "endpoint": self._account.endpoint,
@@ -344,12 +356,27 @@ class IbmBackend:
             "job_id": seen["id"],
             "private": answer["private"],
             "attempts": note["earlier_attempts"] + 1,
-            "calibration": calibration(answer["properties"] or self._device().properties, used),
+            "calibration": calibration(answer["properties"] or self._device().properties, pieces[0]["isa"]),
             "compiled_for": note["calibrated"],
+            "recompiled": note["recompiled"],
+            "estimated_seconds": note["estimated_seconds"],
             "metrics": answer["metrics"],
-            "isa": used,
+            "isa": [piece["isa"] for piece in pieces],
         }
-        return HardwareResult(**asdict(run), provider=provider)
+        return HardwareResult(
+            **note["facts"],
+            counts=measured[0]["counts"],
+            shots=note["shots"],
+            seed=note["seed"],
+            clbits=pieces[0]["width"],
+            method=METHOD,
+            engine=self._account.engine,
+            versions=_versions(),
+            transpiled_digest=pieces[0]["digest"],
+            seconds={**note["seconds"], **_spans(answer["metrics"].get("timestamps") or {})},
+            runs=[] if plain else runs(measured, note),
+            provider=provider,
+        )
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ _SAMPLER = "sampler"
 
 # What can be done to a job instead of running it.
 FAIL, HOLD, CANCEL, OVERRUN = "fail", "hold", "cancel", "overrun"
-# What can be done to a request besides answering it with a status: leave it without an answer, or do what it asks
-# and then claim a failure.
+# What can be done to a request besides answering it with a status: do what it asks and then never answer, or claim
+# a failure.
 HANG, DONE_BUT_500 = "hang", "done-but-500"
 
 
@@ -93,7 +93,8 @@ class Box:
 
     ``devices`` are names of the client's fake backends; they are offered as ``box_…``. A job waits ``queue_seconds``,
     and runs ``run_seconds`` longer than its simulation takes; ``waiting`` is how many jobs of others stand before it,
-    by backend. ``token`` is the one API key it takes, a fresh one by default. With ``seed`` its results repeat.
+    by backend. ``token`` is the one API key it takes, a fresh one by default. With ``seed`` its results repeat;
+    with ``echo_keys`` it names the API keys it refuses.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Box:
         run_seconds: float = 0.0,
         waiting: Mapping[str, int] | None = None,
         seed: int | None = None,
+        echo_keys: bool = False,
     ):
         self.token = token or secrets.token_urlsafe(33)
         self.instance = INSTANCE
@@ -115,7 +117,7 @@ class Box:
         self.jobs: dict[str, BoxJob] = {}
         self.requests: list[tuple[str, str]] = []
         self.offline: set[str] = set()
-        self._seed = seed
+        self._seed, self._echo_keys = seed, echo_keys
         self._faults: list[list[Any]] = []
         self._fates: deque[str] = deque()
         self._lock = threading.RLock()
@@ -153,6 +155,21 @@ class Box:
         :data:`OVERRUN`."""
         self._fates.extend(fates)
 
+    def calm(self) -> None:
+        """Forget all that it was told to do wrong, and cancel what has not ended."""
+        with self._lock:
+            for job in self.jobs.values():
+                self._end(job, "Cancelled", "the box was calmed")
+            self._faults.clear()
+            self._fates.clear()
+            self.waiting.clear()
+            self.offline.clear()
+            self.queue_seconds = self.run_seconds = 0.0
+
+    def properties(self, backend: str) -> dict[str, Any]:
+        """The calibration it publishes of ``backend``."""
+        return self._devices[backend].properties
+
     def close(self) -> None:
         """Stop serving and running."""
         self._closing.set()
@@ -178,14 +195,14 @@ class Box:
         with self._lock:
             self.requests.append((method, path))
             fault = self._fault(method, path.removeprefix(_API))
-        if fault == HANG:
-            self._closing.wait()
         if isinstance(fault, int):
             return fault, _error("the box was told to fail", 0)
         try:
             status, text = self._served(method, path, query, headers, body)
         except _Refused as err:
             return err.status, _error(str(err), err.code)
+        if fault == HANG:
+            self._closing.wait()
         return (500, _error("the box was told to fail", 0)) if fault == DONE_BUT_500 else (status, text)
 
     def _served(self, method: str, path: str, query: dict[str, list[str]], headers: Any, body: str) -> tuple[int, str]:
@@ -213,7 +230,8 @@ class Box:
         import jwt
 
         if form.get("apikey") != [self.token]:
-            raise _Refused(400, "Provided API key could not be found.")
+            told = form.get("apikey") if self._echo_keys else ""
+            raise _Refused(400, f"Provided API key could not be found. {told}")
         now = int(time.time())
         claims = {"iat": now, "exp": now + TOKEN_SECONDS, "iss": self.url, "iam_id": "box"}
         access = jwt.encode(claims, self._signing_key)

@@ -13,15 +13,20 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from oracle.backends.ibm import isa
 from oracle.circuits.confine import confine, die_first, die_with_parent, prepare
+from oracle.circuits.instructions import Part
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.load import check_circuit, load
+from oracle.circuits.lint import EXPECTATION
+from oracle.circuits.load import check_circuit, load_all
+from oracle.circuits.observables import bases
 from oracle.circuits.run import RunRequest
+from oracle.circuits.simulate import _measured_in as measured_in
 from oracle.circuits.simulate import _unfolded as unfolded
 from oracle.circuits.worker import as_request, diagnose, read_frame, write_frame
 from oracle.jobs.errors import CircuitRejected
@@ -72,24 +77,58 @@ def pass_manager(target: Any) -> Any:
 
 
 def compiled(request: RunRequest, target: Any, manager: Any) -> dict[str, Any]:
-    """The circuit as :mod:`oracle.backends.ibm.isa` describes it, with figures of the original and how long one shot
-    takes. Raises :class:`CircuitRejected`."""
+    """What has to run, circuit by circuit, with figures of the original that comes first.
+
+    Every entry of ``circuits`` has its place (``pub``, ``set``), the ``circuit`` as :mod:`oracle.backends.ibm.isa`
+    describes it, how many seconds one shot takes, and how many of an outcome's bits count; for expectation values
+    there is one for each ``basis``. Raises :class:`CircuitRejected`.
+    """
+    seconds = {"load": 0.0, "transpile": 0.0}
+    facts: dict[str, Any] = {}
+    circuits: list[dict[str, Any]] = []
     started = time.perf_counter()
-    circuit = load(request.source, request.format, request.limits)
-    loaded = time.perf_counter()
-    if circuit.num_qubits > target.num_qubits:
-        text = f"it has {circuit.num_qubits} qubits, the device {target.num_qubits}"
-        raise CircuitRejected("too_many_qubits", text, field="circuit")
-    fitted = manager.run(unfolded(circuit))
-    check_circuit(fitted, replace(request.limits, qubits=max(request.limits.qubits, fitted.num_qubits)))
+    for part, circuit in load_all(request):
+        loaded = time.perf_counter()
+        if circuit.num_qubits > target.num_qubits:
+            text = f"it has {circuit.num_qubits} qubits, the device {target.num_qubits}"
+            raise CircuitRejected("too_many_qubits", text, field="circuit")
+        facts = facts or _facts(circuit)
+        circuits += [_fitted(part, *each, request, target, manager) for each in _variants(part, circuit, request)]
+        seconds["load"] += loaded - started
+        started = time.perf_counter()
+        seconds["transpile"] += started - loaded
+    return {**facts, "circuits": circuits, "seconds": {name: round(spent, 6) for name, spent in seconds.items()}}
+
+
+def _facts(circuit: Any) -> dict[str, Any]:
     return {
-        "circuit": isa.plain(fitted),
         "qubits": circuit.num_qubits,
-        "clbits": circuit.num_clbits,
         "depth": circuit.depth(),
         "operations": {name: int(number) for name, number in circuit.count_ops().items()},
+    }
+
+
+def _variants(part: Part, circuit: Any, request: RunRequest) -> Iterator[tuple[Any, str]]:
+    """The circuit itself, or for expectation values one for each basis to measure in."""
+    circuit = unfolded(circuit)
+    if request.result != EXPECTATION:
+        yield circuit, ""
+        return
+    state = circuit.remove_final_measurements(inplace=False)
+    for basis in bases(part.observables, request.limits):
+        yield measured_in(basis, state), basis
+
+
+def _fitted(part: Part, circuit: Any, basis: str, request: RunRequest, target: Any, manager: Any) -> dict[str, Any]:
+    fitted = manager.run(circuit)
+    check_circuit(fitted, replace(request.limits, qubits=max(request.limits.qubits, fitted.num_qubits)))
+    return {
+        "pub": part.pub,
+        "set": part.set,
+        "basis": basis,
+        "width": len(basis) - basis.count("I") if basis else fitted.num_clbits,
+        "circuit": isa.plain(fitted),
         "duration": duration(fitted, target),
-        "seconds": {"load": round(loaded - started, 6), "transpile": round(time.perf_counter() - loaded, 6)},
     }
 
 

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from oracle.backends.ibm import isa
 from oracle.backends.ibm.process import Process
+from oracle.circuits.lint import EXPECTATION
+from oracle.circuits.observables import bases
 from oracle.circuits.run import RunRequest
 from oracle.circuits.sandbox import as_message, rejection
 from oracle.jobs.errors import BackendUnavailable, CircuitRejected
 
 GRACE_SECONDS = 15
+LONGEST_SHOT = 3600.0
+_LABEL = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,79}")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One circuit to run: that of parameter set ``set`` of PUB ``pub``, in the way :mod:`oracle.backends.ibm.isa` has
+    it. ``basis`` is what it measures in, if it is for expectation values; of its outcomes the first ``width`` bits
+    count. ``duration`` is seconds per shot."""
+
+    pub: int
+    set: int
+    basis: str
+    width: int
+    circuit: dict[str, Any]
+    duration: float
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A circuit fitted to a device. ``duration`` is seconds per shot, the rest describes the original circuit as in
-    :class:`~oracle.circuits.run.RunResult`."""
+    """What a request became on a device; ``qubits``, ``depth`` and ``operations`` are those of the first circuit as it
+    was written, ``confinement`` says what held its parser in."""
 
-    circuit: dict[str, Any]
+    circuits: list[Piece]
     qubits: int
-    clbits: int
     depth: int
     operations: dict[str, int]
-    duration: float
     confinement: str
     seconds: dict[str, float]
 
@@ -41,18 +58,40 @@ class Compiler:
     def compile(self, request: RunRequest) -> Compiled:
         """Raises :class:`CircuitRejected`, and :class:`BackendUnavailable` if the process cannot be had."""
         answer = self.process.call(as_message(request), request.limits.wall_seconds + GRACE_SECONDS)
-        if "circuit" not in answer:
+        if "circuits" not in answer:
             raise rejection(answer)
-        limits = request.limits
-        isa.checked(answer["circuit"], qubits=self._qubits, clbits=limits.clbits, most_steps=limits.expanded_gates)
         try:
-            made = Compiled(**answer)
-            sound = 0 <= made.duration < 3600 and made.clbits == sum(made.circuit["registers"])
-        except (TypeError, ValueError):
+            pieces = [Piece(**piece) for piece in answer.pop("circuits")]
+            made = Compiled(pieces, **answer)
+            sound = self._is_sound(made, request)
+        except (TypeError, ValueError, KeyError, AttributeError):
             sound = False
         if not sound:
             raise CircuitRejected("bad_circuit", "what the compiler says of it cannot be used")
         return made
+
+    def _is_sound(self, made: Compiled, request: RunRequest) -> bool:
+        """Whether it fits what was asked for; whoever wrote it may have been taken over."""
+        limits, left = request.limits, request.limits.expanded_gates
+        for piece in made.circuits:
+            isa.checked(piece.circuit, qubits=self._qubits, clbits=limits.clbits + self._qubits, most_steps=left)
+            if not 0 <= piece.duration < LONGEST_SHOT or not 0 < piece.width <= sum(piece.circuit["registers"]):
+                return False
+            if piece.width > limits.clbits and not piece.basis:
+                return False
+        expected = [
+            (part.pub, part.set, basis)
+            for part in request.parts()
+            for basis in (bases(part.observables, limits) if request.result == EXPECTATION else [""])
+        ]
+        numbers = [made.qubits, made.depth, *made.operations.values()]
+        return (
+            [(piece.pub, piece.set, piece.basis) for piece in made.circuits] == expected
+            and all(isinstance(number, int) and 0 <= number < 2**53 for number in numbers)
+            and all(_LABEL.fullmatch(name) for name in (made.confinement, *made.operations, *made.seconds))
+            and all(0 <= spent < 1e6 for spent in made.seconds.values())
+            and max(len(made.operations), len(made.seconds)) <= 256
+        )
 
     def close(self) -> None:
         """End the process."""

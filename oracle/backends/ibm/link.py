@@ -128,14 +128,14 @@ class _Local:
     def __init__(self) -> None:
         from qiskit_ibm_runtime import QiskitRuntimeService
 
-        self.service = QiskitRuntimeService(channel=LOCAL)
+        self._devices = {backend.name: backend for backend in QiskitRuntimeService(channel=LOCAL).backends()}
         self._jobs: dict[str, tuple[Any, list[str], datetime]] = {}
 
     def listed(self) -> list[Any]:
-        return self.service.backends()
+        return list(self._devices.values())
 
     def device(self, name: str) -> Any:
-        return self.service.backend(name)
+        return self._devices[name]
 
     def job(self, number: str) -> Any:
         if number not in self._jobs:
@@ -197,7 +197,8 @@ def _submit(service: _Remote | _Local, message: Mapping[str, Any]) -> dict[str, 
     options: dict[str, Any] = {"environment": {"job_tags": message["tags"], "private": message["private"]}}
     if isinstance(service, _Remote):
         options["max_execution_time"] = message["max_execution_seconds"]
-    job = SamplerV2(mode=backend, options=options).run([isa.circuit(message["circuit"])], shots=message["shots"])
+    pubs = [(isa.circuit(circuit),) for circuit in message["circuits"]]
+    job = SamplerV2(mode=backend, options=options).run(pubs, shots=message["shots"])
     service.remember(job, message["tags"])
     return {"id": job.job_id()}
 
@@ -221,7 +222,7 @@ def _cancel(service: _Remote | _Local, message: Mapping[str, Any]) -> dict[str, 
 
 
 def _fetch(service: _Remote | _Local, message: Mapping[str, Any]) -> dict[str, Any]:
-    """The counts of a job that is done, over all registers, the last one first; and what IBM says about the run."""
+    """What a job that is done measured, circuit by circuit, and what IBM says about the run."""
     job = service.job(message["id"])
     answer: dict[str, Any] = {"properties": None, "metrics": {}, "private": False}
     if isinstance(service, _Remote):  # before the result: that of a private job can be read only once
@@ -236,10 +237,17 @@ def _fetch(service: _Remote | _Local, message: Mapping[str, Any]) -> dict[str, A
             },
             "private": bool(job.private),
         }
-    data = job.result()[0].data
-    names = sorted(data, key=lambda name: int(name[1:]))
-    bits = data[names[0]] if len(names) == 1 else _joined(data, names)
-    return {**answer, "counts": {key: int(number) for key, number in bits.get_counts().items()}}
+    outcomes = [_outcomes(each.data, message["memory"]) for each in job.result()]
+    return {**answer, "outcomes": outcomes}
+
+
+def _outcomes(data: Any, memory: bool) -> dict[str, Any]:
+    """Counts over all registers, the last one first, and with ``memory`` every shot in order."""
+    bits = _joined(data, sorted(data, key=lambda name: int(name[1:])))
+    told: dict[str, Any] = {"counts": {key: int(number) for key, number in bits.get_counts().items()}}
+    if memory:
+        told["memory"] = bits.get_bitstrings()
+    return told
 
 
 def _use(service: _Remote | _Local, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -341,7 +349,7 @@ def _guarded(work: Callable[[], Any], secrets: list[str]) -> Any:
 def _kind(err: BaseException) -> str:
     """The kind of a failure, from the client's class and what is behind it: the client wraps errors more than once."""
     from qiskit_ibm_runtime.accounts import InvalidAccountError
-    from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError, RuntimeJobNotFound
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError, IBMNotAuthorizedError, RuntimeJobNotFound
 
     if isinstance(err, RuntimeJobNotFound):
         return UNKNOWN
@@ -349,8 +357,11 @@ def _kind(err: BaseException) -> str:
     status = next((code for each in chain if isinstance(code := getattr(each, "status_code", None), int)), None)
     if any(isinstance(each, IBMNotAuthorizedError) for each in chain) or status in (401, 403):
         return CONFIGURATION
-    if isinstance(err, InvalidAccountError):  # IAM answers an unknown key with 400
-        return CONFIGURATION if status is None or status == 400 else UNAVAILABLE
+    if isinstance(err, InvalidAccountError):  # also when the network is down; IAM answers an unknown key with 400
+        lost = status is None and any(isinstance(each, OSError) for each in chain)
+        return UNAVAILABLE if lost or status not in (None, 400) else CONFIGURATION
+    if isinstance(err, IBMInputValueError):  # an instance that is not the account's
+        return CONFIGURATION
     if status in (400, 413, 422):
         return REFUSED
     # What the client itself finds wrong with a circuit before it sends it is a plain ValueError.
