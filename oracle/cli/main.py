@@ -57,6 +57,7 @@ COMMANDS = {
     "cancel": Entry("money", "cancel", "Take back a job that nobody has accepted yet.", REQUESTER),
     "content": Entry("content", "app", "Files and archives in the content store.", EVERYONE),
     "oracle": Entry("operator", "app", "Run an oracle: register, stake, earn.", OPERATOR),
+    "ibm": Entry("ibm", "app", "Backends at IBM, and a stand-in for IBM.", OPERATOR),
     "audit": Entry("auditor", "app", "Rebuild and check what happened, from the chain alone.", AUDITOR),
 }
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from oracle.jobs.errors import InputError
-from oracle.node.kinds import Addresses, File, Flag, Kind, Money, Seconds, Text, Url, Whole
+from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Text, Url, Whole
 
 LOCAL_CHAINS = frozenset({31337})
 PORT = Whole(1, 65_535, word="off")
@@ -170,15 +169,15 @@ class NodeConfig:
         "ibm_quantum_platform",
         "IBM's service, or the fake backends of its client, simulated here.",
     )
-    ibm_token_file: Path | None = _in(
-        "execution", File(), None, "File whose first line is the IBM Cloud API key; only its owner may read it."
+    ibm_token_file: str = _in(
+        "execution", Text(), "", "File whose first line is the IBM Cloud API key; only its owner may read it."
     )
     ibm_instance: str = _in("execution", Text(), "", "CRN of the instance that pays.")
     ibm_url: str = _in("execution", Url(), "", "A stand-in for IBM's service, such as `qscrow ibm box`.")
     ibm_max_execution_seconds: int = _in(
         "execution", Whole(1, 10_800), 60, "Longest time one job may hold a device, which is what IBM charges for."
     )
-    ibm_max_attempts: int = _in("execution", Whole(1, 10), 2, "How often a job that IBM fails is submitted in all.")
+    ibm_max_attempts: int = _in("execution", Whole(1, 100), 2, "How often a job that IBM fails is submitted in all.")
     ibm_private: bool = _in(
         "execution", Flag(), False, "Have IBM delete circuit and result once the result has been read."
     )

@@ -18,7 +18,7 @@ class IbmSettings(Protocol):
 
     ibm_backends: str
     ibm_channel: str
-    ibm_token_file: Path | None
+    ibm_token_file: str
     ibm_instance: str
     ibm_url: str
     ibm_max_execution_seconds: int
@@ -53,7 +53,7 @@ def open_ibm(
         return None
     account = Account(
         channel=settings.ibm_channel,
-        token_file=settings.ibm_token_file,
+        token_file=Path(settings.ibm_token_file).expanduser().absolute() if settings.ibm_token_file else None,
         instance=settings.ibm_instance,
         url=settings.ibm_url,
     )

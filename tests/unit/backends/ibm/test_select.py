@@ -21,7 +21,7 @@ def settings(box, token_file):
     def settings(**changes):
         node = {
             "ibm_backends": "box_guadalupe, box_manila",
-            "ibm_token_file": token_file,
+            "ibm_token_file": str(token_file),
             "ibm_instance": box.instance,
             "ibm_url": box.url,
         }
