@@ -76,6 +76,8 @@ class Account:
         """
         answer = self.process.call({"ask": what, **arguments}, self._call_seconds)
         if "failure" in answer:
+            if answer["failure"] == CONFIGURATION:
+                self.process.restart()  # which reads the token anew: it may have been replaced
             raise self._failure(answer)
         return answer
 

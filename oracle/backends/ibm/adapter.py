@@ -118,7 +118,8 @@ class IbmBackend:
 
     def estimate(self, request: RunRequest, qubits: int, gates: int = 100, *, dynamic: bool = False) -> Estimate:
         """See :class:`~oracle.backends.base.Backend`: the queue, the compilation and the device's own time."""
-        seconds = self.queue().seconds + self.qpu_seconds(request.shots, gates * _SECONDS_PER_GATE)
+        shots = request.shots * request.lint().executions
+        seconds = self.queue().seconds + self.qpu_seconds(shots, gates * _SECONDS_PER_GATE)
         return Estimate(seconds, min(_COMPILER_BYTES, request.limits.memory_bytes))
 
     def qpu_seconds(self, shots: int, duration: float) -> float:
@@ -146,7 +147,8 @@ class IbmBackend:
             known = self._settled(jobs)
             if known and self._notes.read(tag):
                 return known
-            self._check_attempts(jobs)
+            if not known:
+                self._check_attempts(jobs)
             device = self._device()
             made = device.compiler.compile(request)
             self._check(request, made)
@@ -221,6 +223,11 @@ class IbmBackend:
             return fresh
 
     def _check_attempts(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing is submitted while the same is under way on another backend, or when it has failed too often."""
+        for job in jobs:
+            if job["backend"] != self.name and _counts(job):
+                text = f"it was submitted to {job['backend']} already, as {job['id']}"
+                raise BackendUnavailable(text, remedy="let that backend bring the result, or cancel it there")
         failed = [job for job in jobs if _status(job) == BackendStatus.FAILED]
         if len(failed) >= self._most_attempts:
             text = f"IBM failed it {len(failed)} times, at last with: {failed[-1]['reason']}"
@@ -308,16 +315,12 @@ class IbmBackend:
         return reference
 
     def _jobs(self, tag: str) -> list[dict[str, Any]]:
-        """All jobs on this backend that were ever submitted under ``tag``, the oldest first."""
-        jobs = [job for job in self._account.ask("find", tag=tag)["jobs"] if job["backend"] == self.name]
-        return sorted(jobs, key=lambda job: job["created"])
+        """All jobs that were ever submitted under ``tag``, on any backend, the oldest first."""
+        return sorted(self._account.ask("find", tag=tag)["jobs"], key=lambda job: job["created"])
 
     def _settled(self, jobs: Sequence[Mapping[str, Any]]) -> str | None:
-        """The job that counts; its live duplicates are cancelled. One that was cancelled, or that failed without
-        fault of the circuit, counts for nothing."""
-        counting = [
-            job for job in jobs if _status(job) in _RANK and (_status(job) != BackendStatus.FAILED or job["too_long"])
-        ]
+        """The job on this backend that counts; its live duplicates are cancelled."""
+        counting = [job for job in jobs if job["backend"] == self.name and _counts(job)]
         if not counting:
             return None
         first, *others = sorted(counting, key=lambda job: _RANK.index(_status(job)))
@@ -437,6 +440,12 @@ def _status(job: Mapping[str, Any]) -> BackendStatus:
         return _STATUS[job["status"]]
     except KeyError:
         raise BackendUnavailable(f"IBM calls the job {job['status']!r}, which is not known here") from None
+
+
+def _counts(job: Mapping[str, Any]) -> bool:
+    """Not so one that was cancelled, or that failed without fault of the circuit: it is as if it had never been."""
+    status = _status(job)
+    return status in _RANK and (status != BackendStatus.FAILED or job["too_long"])
 
 
 def _failure(job: Mapping[str, Any]) -> Exception:

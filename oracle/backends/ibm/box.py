@@ -124,12 +124,12 @@ class Box:
         self._closing = threading.Event()
         self._signing_key = secrets.token_hex(32)
         self._devices = {name.replace("fake_", PREFIX, 1): _Device(name) for name in devices}
-        self._work = {name: _Worker(self, device) for name, device in self._devices.items()}
         try:
             self._server = ThreadingHTTPServer((host, port), _handler(self))
         except OSError as err:
             raise InputError(f"port {port} cannot be used ({err.strerror})", field="port") from err
         self._server.daemon_threads = True
+        self._work = {name: _Worker(self, device) for name, device in self._devices.items()}
         self._serving = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._serving.start()
 

@@ -53,6 +53,11 @@ class Process:
         with self._lock:
             self._stop()
 
+    def restart(self) -> None:
+        """End the process once it is idle; the next call starts another."""
+        with self._lock:
+            self._stop()
+
     @property
     def pid(self) -> int | None:
         """Its number, while it runs."""

@@ -33,6 +33,14 @@ class IbmProvider:
     account: Account
     backends: list[IbmBackend]
 
+    def reconcile(self, tag: str) -> tuple[IbmBackend, str] | None:
+        """The backend that has a job under ``tag``, and its reference. Ask before choosing a backend: queues change,
+        and whichever is the least busy after a restart may be another one. Raises :class:`BackendUnavailable`."""
+        for backend in self.backends:
+            if reference := backend.reconcile(tag):
+                return backend, reference
+        return None
+
     def close(self) -> None:
         """Release everything; jobs at IBM go on."""
         for backend in self.backends:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -12,6 +15,7 @@ from oracle.backends.ibm.adapter import least_busy
 from oracle.backends.ibm.box import CANCEL, DONE_BUT_500, FAIL, HANG, HOLD, OVERRUN
 from oracle.backends.ibm.notes import Notes
 from oracle.backends.ibm.result import STAND_IN
+from oracle.backends.ibm.select import IbmProvider
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest
 from oracle.jobs.errors import BackendUnavailable, CircuitRejected, InputError, JournalError
@@ -27,7 +31,7 @@ def request_for(source=GHZ, *, format="openqasm2", shots=500, seed=7, limits=Non
 @pytest.fixture(scope="module")
 def hasty(open_account, open_backend, folder):
     """A backend whose link is given little time."""
-    return open_backend(open_account(call_seconds=2.0), folder)
+    return open_backend(open_account(call_seconds=5.0), folder)
 
 
 def jobs_of(box, tag):
@@ -190,6 +194,33 @@ def test_submit__taken_but_never_answered__is_found_by_its_tag(box, tag, hasty):
     assert [job.number for job in jobs_of(box, tag)] == [reference]
 
 
+def test_submit__same_tag_on_another_backend__is_not_submitted_there(account, backend, box, tag, folder, open_backend):
+    box.doom(HOLD)
+    reference = backend.submit(request_for(), tag)
+    other = open_backend(account, folder, "box_guadalupe")
+
+    with pytest.raises(BackendUnavailable, match=f"submitted to box_manila already, as {reference}"):
+        other.submit(request_for(), tag)
+
+    assert other.reconcile(tag) is None
+    assert IbmProvider(account, [other, backend]).reconcile(tag) == (backend, reference)
+    assert len(jobs_of(box, tag)) == 1
+
+
+def test_result__both_helpers_killed_meanwhile__is_the_same(account, backend, box, tag):
+    reference = backend.submit(request_for(), tag)
+    before = backend.result(reference, TIMEOUT)
+    for process in (account.process, backend._known.compiler.process):
+        os.kill(process.pid, signal.SIGKILL)
+
+    with suppress(BackendUnavailable):  # whoever asked at that moment hears of it
+        backend.status(reference)
+    assert backend.result(reference, TIMEOUT) == before
+    with suppress(BackendUnavailable):
+        backend.submit(request_for(), tag + "0")
+    assert backend.submit(request_for(), tag + "0") in box.jobs
+
+
 def test_submit__rate_limit__is_transient_and_submits_nothing(backend, box, tag):
     box.inject("POST /jobs", 429)
 
@@ -223,14 +254,16 @@ def test_submit__refused_for_its_content__is_the_circuits_fault(backend, box, ta
     assert caught.value.code == "provider_refused"
 
 
-def test_submit__token_revoked_while_running__is_transient(box, tag, backend):
+def test_reconcile__token_refused_while_running__is_transient_and_has_it_read_anew(account, box, tag, backend):
     backend.submit(request_for(), tag)
+    link = account.process.pid
     box.inject("GET /jobs", 401)
 
     with pytest.raises(BackendUnavailable, match="401"):
         backend.reconcile(tag)
 
     assert backend.reconcile(tag)
+    assert account.process.pid != link
 
 
 # ------------------------------------------------------------------------------------------------- failures
@@ -317,7 +350,7 @@ def test_result__connection_that_hangs__ends_with_the_call(box, tag, backend, ha
     hasty.status(reference)
     box.inject("GET /jobs/*/results", HANG)
 
-    with pytest.raises(BackendUnavailable, match="no answer within 2 s"):
+    with pytest.raises(BackendUnavailable, match="no answer within 5 s"):
         hasty.result(reference, TIMEOUT)
 
     assert hasty.result(reference, TIMEOUT).shots == 500
