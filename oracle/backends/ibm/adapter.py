@@ -122,6 +122,24 @@ class IbmBackend:
         seconds = self.queue().seconds + self.qpu_seconds(shots, gates * _SECONDS_PER_GATE)
         return Estimate(seconds, min(_COMPILER_BYTES, request.limits.memory_bytes))
 
+    def description(self, price: int = 0) -> dict[str, Any]:
+        """What a router wants to know (:meth:`oracle.routing.candidates.Candidate.from_description`): ``name``,
+        ``qubits``, ``basis``, ``queue_seconds``, ``two_qubit_error`` (the device's median, or ``None``), ``open``,
+        ``dynamic`` (whether gates may depend on outcomes) and the ``price`` given. Raises
+        :class:`BackendUnavailable`."""
+        device, queue = self._device(), self.queue()
+        supported = device.configuration.get("supported_instructions") or []
+        return {
+            "name": self.name,
+            "qubits": device.configuration["n_qubits"],
+            "basis": list(device.configuration["basis_gates"]),
+            "queue_seconds": queue.seconds,
+            "two_qubit_error": calibration(device.properties).get("device", {}).get("two_qubit_error"),
+            "open": queue.operational,
+            "price": price,
+            "dynamic": "if_else" in supported,
+        }
+
     def qpu_seconds(self, shots: int, duration: float) -> float:
         """What IBM is likely to charge for ``shots`` of a circuit that takes ``duration`` seconds."""
         delay = self._device().configuration.get("default_rep_delay")

@@ -9,21 +9,23 @@ from typing import Any
 _DEVICE, _USED = "device", "used"
 
 
-def calibration(properties: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Median errors over the whole device and over what the circuit uses of it, from IBM's properties JSON.
+def calibration(properties: Mapping[str, Any] | None, figures: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Median errors over the whole device and over what a circuit uses of it, from IBM's properties JSON.
 
-    ``figures`` are those of :func:`oracle.backends.ibm.isa.figures`. The answer has ``at`` (when IBM calibrated) and
-    for ``used`` and ``device`` each: ``readout_error``, ``single_qubit_error`` (``sx``), ``two_qubit_error``, ``t1``
-    and ``t2`` in seconds. What IBM does not publish is missing; an edge that cannot be used counts for nothing.
+    ``figures`` are those of :func:`oracle.backends.ibm.isa.figures`; without them there is no ``used``. The answer has
+    ``at`` (when IBM calibrated) and for ``used`` and ``device`` each: ``readout_error``, ``single_qubit_error``
+    (``sx``), ``two_qubit_error``, ``t1`` and ``t2`` in seconds. What IBM does not publish is missing; an edge that
+    cannot be used counts for nothing.
     """
     if not properties:
         return {}
     everything = range(len(properties["qubits"]))
-    pairs = {tuple(sorted(pair)) for pair in figures["pairs"]}
-    scopes = (
-        (_USED, figures["active"], figures["measured"], pairs),
-        (_DEVICE, everything, everything, None),
-    )
+    scopes: list[tuple[str, Iterable[int], Iterable[int], set[tuple[int, ...]] | None]] = [
+        (_DEVICE, everything, everything, None)
+    ]
+    if figures is not None:
+        pairs = {tuple(sorted(pair)) for pair in figures["pairs"]}
+        scopes.append((_USED, figures["active"], figures["measured"], pairs))
     facts: dict[str, Any] = {"at": str(properties.get("last_update_date", ""))[:40]}
     for scope, active, measured, among in scopes:
         values = {

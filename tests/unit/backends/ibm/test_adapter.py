@@ -495,6 +495,23 @@ def test_least_busy__backend_in_maintenance__is_not_eligible(account, box, tmp_p
     assert ranking.reasons["box_manila"] == "it is not running jobs now (maintenance)"
 
 
+def test_description__device_and_queue__is_what_a_router_wants(account, box, tmp_path, open_backend):
+    box.waiting["box_manila"] = 2
+
+    described = open_backend(account, tmp_path).description(price=5)
+
+    assert described.pop("two_qubit_error") == pytest.approx(0.01, rel=0.2)
+    assert described == {
+        "name": "box_manila",
+        "qubits": 5,
+        "basis": ["cx", "id", "rz", "sx", "x"],
+        "queue_seconds": 60.0,
+        "open": True,
+        "price": 5,
+        "dynamic": True,
+    }
+
+
 def test_use__jobs_since__are_counted_by_backend(account, backend, tag):
     began = time.time()
     backend.result(backend.submit(request_for(), tag), TIMEOUT)
