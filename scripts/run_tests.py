@@ -46,6 +46,7 @@ SUITES = (
     Suite("format", (str(BIN / "ruff"), "format", "--check", "."), counted=False),
     Suite("artifacts", (sys.executable, "scripts/artifacts.py", "--check"), counted=False),
     Suite("unit", (*PYTEST, "tests/unit", "--junitxml=reports/unit.xml")),
+    Suite("hostile", (*PYTEST, "tests/hostile", "--junitxml=reports/hostile.xml")),
     Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
     Suite("chaos", (*PYTEST, "tests/chaos", "--junitxml=reports/chaos.xml")),
     Suite("foundry", ("forge", "test", "--junit"), prints_report=True, lane="contracts"),

@@ -5,27 +5,37 @@ from __future__ import annotations
 import itertools
 import threading
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
 from oracle.backends.base import BackendStatus, Backlog, Capabilities, Estimate, Executor
+from oracle.circuits.analysis import ANALYSE, REPRODUCIBLE, Analysis, choose, forecasts
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.jobs.errors import InputError
+from oracle.routing.candidates import LOCAL, Candidate
 
 _BYTES_PER_AMPLITUDE = 16
 # A wider circuit runs as a Clifford circuit or not at all; its estimate stays a number.
 _UNTHINKABLE_QUBITS = 60
 # Measured orders of magnitude, with a busy machine in mind: a forked run, a gate's way from text to simulator, one
 # amplitude in one gate, one shot.
+# Other work slows a run down against its forecast.
+_BUSY = 1.5
 _FIXED_SECONDS, _SECONDS_PER_GATE, _SECONDS_PER_AMPLITUDE, _SECONDS_PER_SHOT = 0.1, 1e-4, 2.5e-9, 3e-6
 
 
 class AerBackend:
-    """Runs on ``executor``, which it closes. References last as long as it does."""
+    """Runs on ``executor``, which it closes. References last as long as it does.
+
+    ``kind`` is the router's name for the place: ``local_simulator``, or ``managed_simulator`` for a cluster. Every run
+    may use ``threads``; workers times threads should be the cores there are.
+    """
 
     name = "aer"
 
-    def __init__(self, executor: Executor, limits: CircuitLimits | None = None):
+    def __init__(self, executor: Executor, limits: CircuitLimits | None = None, *, kind: str = LOCAL, threads: int = 1):
         self._executor = executor
+        self._kind, self._threads = kind, threads
         self._limits = limits or CircuitLimits()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -36,6 +46,34 @@ class AerBackend:
     def capabilities(self) -> Capabilities:
         """See :class:`~oracle.backends.base.Backend`."""
         return Capabilities(self._limits.qubits, self._limits.shots, simulator=True)
+
+    def candidate(self) -> Candidate:
+        """This backend as the router weighs it, with the wait that its backlog means now."""
+        backlog = self.backlog()
+        wait = backlog.seconds / max(1, backlog.workers) if backlog.queued else 0.0
+        return Candidate(self.name, self._kind, self._limits.qubits, limits=self._limits, queue_seconds=wait)
+
+    def analyse(self, request: RunRequest, timeout: float | None = None) -> Analysis:
+        """What the circuit of ``request`` is, found in a confined process. Raises as :meth:`result` does."""
+        run = self._executor.submit(replace(request, method=ANALYSE))
+        try:
+            return run.result(timeout)
+        except CancelledError:
+            raise TimeoutError("the analysis was cancelled") from None
+
+    def forecast(self, request: RunRequest, analysis: Analysis) -> Estimate:
+        """As :meth:`estimate`, but by the method that ``request`` asks for and the figures of the circuit."""
+        found = forecasts(analysis, request.shots)
+        method = request.method
+        if method not in found:
+            portable = method == REPRODUCIBLE
+            method, _ = choose(analysis, request.shots, request.limits, reproducible=portable)
+        if not method:
+            return Estimate(request.limits.wall_seconds, request.limits.memory_bytes)
+        seconds = _FIXED_SECONDS + analysis.gates * _SECONDS_PER_GATE + _BUSY * found[method].seconds
+        return Estimate(
+            min(seconds, request.limits.wall_seconds), min(found[method].memory_bytes, request.limits.memory_bytes)
+        )
 
     def estimate(self, request: RunRequest, qubits: int, gates: int = 100, *, dynamic: bool = False) -> Estimate:
         """See :class:`~oracle.backends.base.Backend`. No run can take more than its limits let it."""
@@ -54,7 +92,7 @@ class AerBackend:
             if known := self._tags.get(tag):
                 return known
             reference = f"aer-{next(self._numbers)}"
-            self._runs[reference] = self._executor.submit(request)
+            self._runs[reference] = self._executor.submit(replace(request, threads=self._threads))
             self._seconds[reference] = expected_seconds
             self._tags[tag] = reference
             return reference

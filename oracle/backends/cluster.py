@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from oracle.circuits.analysis import Analysis
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.sandbox import Sandbox, as_message, rejection
 from oracle.circuits.worker import as_request
@@ -147,13 +148,13 @@ def _kill(client: distributed.Client, futures: list[distributed.Future]) -> None
         client.run(stop_here, [future.key for future in futures], on_error="ignore")
 
 
-def _outcome(future: distributed.Future, request: RunRequest) -> RunResult | Exception:
+def _outcome(future: distributed.Future, request: RunRequest) -> RunResult | Analysis | Exception:
     try:
         if future.status != "finished":
             return CircuitRejected("worker_lost", f"the cluster lost it ({_reason(future)})", remedy="submit it again")
         answer = future.result()
         if isinstance(answer, dict) and "result" in answer:
-            return RunResult.from_untrusted(answer["result"], request)
+            return request.outcome(answer["result"])
         return rejection(answer)
     except CircuitRejected as err:
         return err

@@ -9,6 +9,7 @@ from typing import Protocol
 from oracle.backends.aer import AerBackend
 from oracle.backends.base import Executor
 from oracle.circuits.limits import CircuitLimits
+from oracle.routing.candidates import MANAGED
 
 
 class ExecutorSettings(Protocol):
@@ -32,11 +33,14 @@ def open_backend(settings: ExecutorSettings, limits: CircuitLimits | None = None
     Raises :class:`~oracle.jobs.errors.InputError` for unusable settings and
     :class:`~oracle.jobs.errors.BackendUnavailable` for a cluster that does not answer.
     """
-    return AerBackend(_executor(settings), limits)
+    if settings.executor == "dask":
+        return AerBackend(_executor(settings), limits, kind=MANAGED)
+    threads = max(1, cores() // (settings.workers or cores()))
+    return AerBackend(_executor(settings), limits, threads=threads)
 
 
 def cores() -> int:
-    """Processor cores this process may use. Workers have one thread each, so this many of them fill the machine."""
+    """Processor cores this process may use: what workers times threads should come to."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

@@ -250,8 +250,8 @@ def _line(step: Sequence[Any], bound: Mapping[str, float]) -> str:
         return "".join(f"reset q[{wire}];" for wire in wires)
     if name == "barrier":
         return f"barrier {places or 'q'};"
-    # repr gives a number back exactly; text has no other way to lose a digit.
-    angles = ",".join(repr(bound[value] if isinstance(value, str) else value) for value in values)
+    # repr gives a number back exactly. Canonical JSON knows neither -0.0 nor 1.0, and must give the same text.
+    angles = ",".join(repr((bound[value] if isinstance(value, str) else value) + 0.0) for value in values)
     return f"{name}({angles}) {places};" if angles else f"{name} {places};"
 
 

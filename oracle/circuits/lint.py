@@ -68,7 +68,8 @@ class LintReport:
     that something may follow a measurement or depend on one, so that every shot has to be simulated.
 
     Of several circuits in one job, the widest gives ``qubits`` and ``clbits``; the rest adds up over ``executions``,
-    which counts parameter sets and, for expectation values, the bases to measure in. Each takes the job's shots; ``shots`` is what the document itself says of them, if it does.
+    which counts parameter sets and, for expectation values, the bases to measure in. Each takes the job's shots;
+    ``shots`` is what the document itself says of them, if it does.
     """
 
     format: str

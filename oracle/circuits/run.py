@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from oracle.circuits.analysis import ANALYSE, AUTOMATIC, Analysis
 from oracle.circuits.instructions import Part, parts, read_work
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY, LintReport, lint
@@ -22,9 +23,11 @@ from oracle.jobs.errors import CircuitRejected
 class RunRequest:
     """``source`` is a circuit document as bytes, ``format`` one of :data:`oracle.circuits.lint.FORMATS`.
 
-    ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every shot in order) or ``expectation``
-    (values of ``observables``, unless the document's PUBs name their own). Every circuit takes ``shots``. ``method``
-    is one of :data:`oracle.circuits.simulate.METHODS`, or ``None`` for whichever suits each circuit.
+    ``method`` is one of :data:`oracle.circuits.analysis.REQUESTS`; asked to analyse, a run ends with an
+    :class:`~oracle.circuits.analysis.Analysis` in place of a result. ``threads`` are for one run; seeded counts do
+    not depend on them. ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every shot in order) or
+    ``expectation`` (values of ``observables``, unless the document's PUBs name their own). Every circuit takes
+    ``shots``.
     """
 
     source: bytes
@@ -32,16 +35,17 @@ class RunRequest:
     shots: int
     seed: int | None
     limits: CircuitLimits
+    method: str = AUTOMATIC
+    threads: int = 1
     result: str = COUNTS
     observables: tuple[Observable, ...] = ()
-    method: str | None = None
 
     @classmethod
     def of_spec(cls, source: bytes, quantum: Mapping[str, Any], seed: int | None, limits: CircuitLimits) -> RunRequest:
         """What the section ``quantum`` of a spec asks for. Raises :class:`CircuitRejected` for bad observables."""
         observables = parse_observables(quantum.get("observables", []))
         result = quantum.get("result", COUNTS)
-        return cls(source, quantum["format"], quantum["shots"], seed, limits, result, observables)
+        return cls(source, quantum["format"], quantum["shots"], seed, limits, result=result, observables=observables)
 
     def lint(self) -> LintReport:
         """How large it is, without any parser. Raises :class:`CircuitRejected`, also for the shots."""
@@ -59,6 +63,12 @@ class RunRequest:
         """Its circuits in order, parameters filled in. Raises :class:`CircuitRejected`."""
         return list(parts(read_work(self.source, self.format, self.limits, self.observables)))
 
+    def outcome(self, document: Any) -> RunResult | Analysis:
+        """What a sandboxed process sent in answer, checked. Raises :class:`CircuitRejected`."""
+        if self.method == ANALYSE:
+            return Analysis.from_untrusted(document)
+        return RunResult.from_untrusted(document, self)
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -68,8 +78,8 @@ class RunResult:
     how often they occurred. ``engine`` names simulator and method, ``versions`` the packages.
     ``transpiled_digest`` is the hex sha-256 of the executed circuit's instructions
     (:func:`oracle.circuits.load.instructions_digest`). ``confinement`` says what held the process in:
-    ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase. ``threads`` is how many shared the
-    simulation of one circuit.
+    ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase. ``threads`` is how many the
+    simulator was given.
 
     ``runs`` is empty for one circuit and its counts. Otherwise it has an entry for every circuit, in the order of
     :meth:`RunRequest.parts`: ``pub`` and ``set`` (its place), ``seed``, ``method``, ``transpiled_digest`` and, by kind,
@@ -113,7 +123,7 @@ class RunResult:
         return result
 
 
-class Run(Future[RunResult]):
+class Run(Future["RunResult | Analysis"]):
     """A run submitted to an executor. Unlike other futures, :meth:`cancel` also stops one under way.
 
     For executors: ``stop(run)`` is called once if a run under way is cancelled, and has to make it end soon;
@@ -142,24 +152,26 @@ class Run(Future[RunResult]):
         """Whether it was cancelled, before or while it ran."""
         return super().cancelled() or (self.done() and isinstance(self.exception(), CancelledError))
 
-    def settle(self, outcome: RunResult | BaseException) -> None:
+    def settle(self, outcome: RunResult | Analysis | BaseException) -> None:
         """End a run under way with its result or its failure; one that has ended stays as it is."""
         with self._turn:
             if self.done():
                 return
             if self.stopping:
                 self.set_exception(CancelledError())
-            elif isinstance(outcome, RunResult):
-                self.set_result(outcome)
-            else:
+            elif isinstance(outcome, BaseException):
                 self.set_exception(outcome)
+            else:
+                self.set_result(outcome)
 
 
 def _problem(result: RunResult, request: RunRequest) -> str:
     width = result.clbits
     numbers = (result.shots, result.seed, result.qubits, width, result.depth, result.threads)
-    if not all(_is_count(number) for number in numbers) or not result.threads:
+    if not all(_is_count(number) for number in numbers):
         return "a number is not one"
+    if result.threads != request.threads:
+        return "it was made in another way"
     if result.shots != request.shots or (request.seed is not None and result.seed != request.seed):
         return "it is for another run"
     if not 0 < width <= request.limits.clbits or not 0 < result.qubits <= request.limits.qubits:

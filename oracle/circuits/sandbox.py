@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from oracle.circuits.analysis import Analysis
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.worker import SINGLE_USE, diagnose, read_frame, write_frame
 from oracle.jobs.errors import BackendUnavailable, CircuitRejected
@@ -106,7 +107,7 @@ class Sandbox:
                 if not run.set_running_or_notify_cancel():
                     continue
                 try:
-                    outcome: RunResult | BaseException = worker.run(request, run)
+                    outcome: RunResult | Analysis | BaseException = worker.run(request, run)
                 except BaseException as err:  # it belongs to whoever waits for the future
                     outcome = err
                 run.settle(outcome)
@@ -127,7 +128,7 @@ class _Worker:
         self._sending = threading.Lock()
         self._current: tuple[Run, subprocess.Popen[bytes]] | None = None
 
-    def run(self, request: RunRequest, run: Run) -> RunResult:
+    def run(self, request: RunRequest, run: Run) -> RunResult | Analysis:
         """Run one circuit. Raises :class:`CircuitRejected`, and :class:`CancelledError` once retired."""
         process = self._started()
         try:
@@ -149,7 +150,7 @@ class _Worker:
             else:
                 _kill_group(process)
 
-    def _run_on(self, process: subprocess.Popen[bytes], request: RunRequest, run: Run) -> RunResult:
+    def _run_on(self, process: subprocess.Popen[bytes], request: RunRequest, run: Run) -> RunResult | Analysis:
         # A forked child is timed by the worker, and this clock only catches a worker that hangs itself.
         seconds = request.limits.wall_seconds + (GRACE_SECONDS if self._fork else 0)
         limit = 2 * request.limits.output_bytes  # the worker holds its child to one
@@ -168,7 +169,7 @@ class _Worker:
         if answer is None or not self._fork:
             self.stop()
         if isinstance(answer, dict) and "result" in answer:
-            return RunResult.from_untrusted(answer["result"], request)
+            return request.outcome(answer["result"])
         if self._retired:
             raise CancelledError
         if answer is None and not self._fork:
@@ -276,9 +277,10 @@ def as_message(request: RunRequest) -> dict[str, Any]:
         "shots": request.shots,
         "seed": request.seed,
         "limits": request.limits.as_dict(),
+        "method": request.method,
+        "threads": request.threads,
         "result": request.result,
         "observables": request.observables,
-        "method": request.method,
     }
 
 

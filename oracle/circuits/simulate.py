@@ -1,33 +1,41 @@
-"""Running a parsed circuit on Qiskit Aer. Imported by the sandbox worker; imports Qiskit on first use."""
+"""Running parsed circuits on Qiskit Aer or stim. Imported by the sandbox worker; imports Qiskit on first use."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from oracle.circuits.analysis import (
+    METHODS,
+    MPS,
+    REPRODUCIBLE,
+    REQUESTS,
+    STABILIZER,
+    STATEVECTOR,
+    STIM,
+    Analysis,
+    analyse,
+    choose_or_refuse,
+    probe,
+    refuse_unsuitable,
+    wants_probe,
+)
+from oracle.circuits.clifford import as_clifford, sample
 from oracle.circuits.instructions import Part
-from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY
 from oracle.circuits.load import check_circuit, instructions_digest, load_all
 from oracle.circuits.observables import bases, estimate
 from oracle.circuits.run import RunRequest
 from oracle.jobs.errors import CircuitRejected
 
-# Of Aer. Never ``automatic`` (it refuses wide circuits whatever they are) nor ``extended_stabilizer`` (its counts are
-# wrong, Qiskit/qiskit-aer#2315).
-METHODS = ("stabilizer", "statevector", "matrix_product_state", "density_matrix")
-THREADS = 1
-_CLIFFORD_NAMES = "id x y z h s sdg sx sxdg cx cy cz swap ecr measure reset barrier delay"
-_CLIFFORD = frozenset(_CLIFFORD_NAMES.split())
 _STATEMENTS = ("measure", "reset", "barrier")  # no gate can be called so
-_BYTES_PER_AMPLITUDE = 16
 # Aer derives a width limit from this machine's memory, for every method; ours is in CircuitLimits.
 _WIDEST = 10_000
-_DETERMINISTIC = {"max_parallel_threads": THREADS, "max_parallel_experiments": 1, "max_parallel_shots": 1}
+_DETERMINISTIC = {"max_parallel_threads": 1, "max_parallel_experiments": 1, "max_parallel_shots": 1}
 
 
 def simulate(request: RunRequest, started: float) -> dict[str, Any]:
@@ -36,31 +44,45 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
     Raises :class:`CircuitRejected`. Seeded runs are bit-identical: one thread, optimisation level 0.
     """
     seed = secrets.randbits(32) if request.seed is None else request.seed
-    seconds = {"load": 0.0, "transpile": 0.0, "run": 0.0}
+    seconds = dict.fromkeys(("load", "analyse", "transpile", "run"), 0.0)
     runs: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}
+    used: dict[str, str] = {}
     number = 0
     for part, circuit in _timed(load_all(request), seconds, "load", started):
+        prepared = list(_prepared(part, circuit, request, seconds))
         began = time.perf_counter()
-        prepared = list(_prepared(part, circuit, request))
-        ready = time.perf_counter()
         measured = [_measured(each, request, (seed + number + n) % 2**32) for n, each in enumerate(prepared)]
-        seconds["transpile"] += ready - began
-        seconds["run"] += time.perf_counter() - ready
+        seconds["run"] += time.perf_counter() - began
         place = {"pub": part.pub, "set": part.set, "seed": (seed + number) % 2**32}
         runs.append({**place, **_outcome(part, prepared, measured, request.result)})
         facts = facts or _facts(circuit, prepared[0], measured[0], runs[0]["transpiled_digest"])
+        for each in prepared:
+            used |= versions(each.method)
         number += len(prepared)
     plain = len(runs) == 1 and request.result == COUNTS
     return {
         **facts,
         "shots": request.shots,
         "seed": seed,
-        "versions": versions(),
+        "versions": used,
         "seconds": {name: round(spent, 6) for name, spent in seconds.items()},
-        "threads": THREADS,
+        "threads": request.threads,
         "runs": [] if plain else runs,
     }
+
+
+def analysis_of(request: RunRequest) -> Analysis:
+    """What the circuit of ``request`` is, probed where that may help; of several, the one with most to simulate.
+
+    Raises :class:`CircuitRejected`.
+    """
+    found = [
+        _analysed(turned, request)
+        for part, circuit in load_all(request)
+        for _, turned in _turned(part, _plain(circuit, request), request)
+    ]
+    return max(found, key=lambda each: (not each.clifford, each.active_qubits, each.gates))
 
 
 @dataclass(frozen=True)
@@ -89,21 +111,37 @@ def _timed(items: Iterator[Any], seconds: dict[str, float], phase: str, since: f
         since = time.perf_counter()
 
 
-def _prepared(part: Part, circuit: Any, request: RunRequest) -> Iterator[_Prepared]:
+def _prepared(part: Part, circuit: Any, request: RunRequest, seconds: dict[str, float]) -> Iterator[_Prepared]:
     """What has to run for ``part``: the circuit, or for expectation values one circuit for each basis."""
-    expectation = request.result == EXPECTATION
-    compiled = _compiled(circuit)
-    check_circuit(compiled, request.limits, measured=not expectation)
-    if not expectation:
-        method = choose_method(compiled, request.limits, request.method)
-        yield _Prepared(compiled, method, compiled.num_clbits)
+    began = time.perf_counter()
+    for basis, turned in _turned(part, _plain(circuit, request), request):
+        method = _method(turned, request)
+        analysed = time.perf_counter()
+        compiled = _compiled(turned, method)
+        check_circuit(compiled, request.limits)
+        seconds["analyse"] += analysed - began
+        seconds["transpile"] += time.perf_counter() - analysed
+        width = len(basis) - basis.count("I") if basis else compiled.num_clbits
+        yield _Prepared(compiled, method, width, basis)
+        began = time.perf_counter()
+
+
+def _plain(circuit: Any, request: RunRequest) -> Any:
+    """``circuit`` without definitions, checked again: only now do the angles inside them show."""
+    plain = _unfolded(circuit)
+    if plain is not circuit:
+        check_circuit(plain, request.limits, measured=request.result != EXPECTATION)
+    return plain
+
+
+def _turned(part: Part, circuit: Any, request: RunRequest) -> Iterator[tuple[str, Any]]:
+    """``circuit``, or for expectation values what it becomes in each basis."""
+    if request.result != EXPECTATION:
+        yield "", circuit
         return
-    state = compiled.remove_final_measurements(inplace=False)
+    state = circuit.remove_final_measurements(inplace=False)
     for basis in bases(part.observables, request.limits):
-        turned = _measured_in(basis, state)
-        check_circuit(turned, request.limits)
-        width = len(basis) - basis.count("I")
-        yield _Prepared(turned, choose_method(turned, request.limits, request.method), width, basis)
+        yield basis, _measured_in(basis, state)
 
 
 def _measured_in(basis: str, state: Any) -> Any:
@@ -136,7 +174,7 @@ def _facts(circuit: Any, prepared: _Prepared, measured: _Measured, digest: str) 
         "depth": circuit.depth(),
         "operations": {name: int(number) for name, number in circuit.count_ops().items()},
         "method": prepared.method,
-        "engine": f"aer-{prepared.method}",
+        "engine": STIM if prepared.method == STIM else f"aer-{prepared.method}",
         "transpiled_digest": digest,
     }
 
@@ -155,40 +193,25 @@ def _outcome(part: Part, prepared: list[_Prepared], measured: list[_Measured], r
     return {**facts, "counts": measured[0].counts}
 
 
-def choose_method(circuit: Any, limits: CircuitLimits, wanted: str | None = None) -> str:
-    """The ``wanted`` one of :data:`METHODS`; else ``stabilizer`` for Clifford circuits, else ``statevector``.
-
-    Raises :class:`CircuitRejected` if it is not fit for the circuit or its amplitudes do not fit the memory. What a
-    matrix product state takes shows only as it runs, within the limits of the process.
-    """
-    clifford = set(circuit.count_ops()) <= _CLIFFORD
-    method = wanted or ("stabilizer" if clifford else "statevector")
-    if method not in METHODS:
-        raise CircuitRejected("unknown_method", f"{method[:40]!r} is not one of {', '.join(METHODS)}")
-    if method == "stabilizer" and not clifford:
-        raise CircuitRejected("not_clifford", "it has gates that the stabilizer method lacks", field="circuit")
-    qubits = circuit.num_qubits * {"statevector": 1, "density_matrix": 2}.get(method, 0)
-    needed = _BYTES_PER_AMPLITUDE << qubits
-    if needed > limits.memory_bytes:
-        raise CircuitRejected(
-            "too_much_memory",
-            f"{circuit.num_qubits} qubits need {needed} bytes of amplitudes, the limit is {limits.memory_bytes}",
-            field="circuit",
-        )
-    return method
-
-
 @cache
-def pass_manager() -> Any:
-    """Qiskit's preset pass manager for Aer, built once: that costs far more than a small simulation."""
-    from qiskit.transpiler import generate_preset_pass_manager
+def pass_manager(method: str) -> Any:
+    """What turns a circuit into gates of a method of Aer, built once: that costs far more than a small simulation."""
+    if method == STATEVECTOR:
+        from qiskit.transpiler import generate_preset_pass_manager
 
-    return generate_preset_pass_manager(0, simulator("statevector"))
+        return generate_preset_pass_manager(0, simulator(method))
+    # All that the preset does for a simulator at level 0, but it looks for plugins for a second first.
+    from qiskit.circuit.equivalence_library import SessionEquivalenceLibrary
+    from qiskit.transpiler import PassManager
+    from qiskit.transpiler.passes import BasisTranslator, UnrollCustomDefinitions
+
+    gates = sorted(_native(method)) + [*_STATEMENTS, "if_else"]
+    return PassManager([step(SessionEquivalenceLibrary, gates) for step in (UnrollCustomDefinitions, BasisTranslator)])
 
 
 @cache
 def simulator(method: str) -> Any:
-    """One Aer simulator per method, on one thread."""
+    """One Aer simulator per method; on one thread, unless a run asks for more."""
     from qiskit_aer import AerSimulator
 
     simulator = AerSimulator(method=method, **_DETERMINISTIC)
@@ -197,38 +220,71 @@ def simulator(method: str) -> Any:
 
 
 @cache
-def versions() -> dict[str, str]:
-    """What a repeat of the run needs to be the same."""
+def versions(method: str) -> dict[str, str]:
+    """What a repeat of a run with ``method`` needs to be the same."""
     import platform
 
     import qiskit
+
+    named = {"python": platform.python_version(), "qiskit": qiskit.__version__}
+    if method == STIM:
+        import stim
+
+        return {**named, "stim": stim.__version__}
     import qiskit_aer
 
-    return {
-        "python": platform.python_version(),
-        "qiskit": qiskit.__version__,
-        "qiskit-aer": qiskit_aer.__version__,
-    }
+    return {**named, "qiskit-aer": qiskit_aer.__version__}
 
 
 @cache
-def _native() -> frozenset[str]:
+def _native(method: str) -> frozenset[str]:
     """The instructions that the simulator takes as they are."""
-    return frozenset(simulator("statevector").configuration().basis_gates)
+    return frozenset(simulator(method).configuration().basis_gates)
 
 
-def _compiled(circuit: Any) -> Any:
-    try:
-        circuit = _unfolded(circuit)
-        # The pass manager would give back a copy, and take longer than a small circuit's simulation.
-        return circuit if all(map(_is_native, circuit.data)) else pass_manager().run(circuit)
-    except RecursionError:
-        raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
+def _method(circuit: Any, request: RunRequest) -> str:
+    """The method asked for, or the best one if that is left to us. Raises :class:`CircuitRejected`."""
+    if request.method not in REQUESTS:
+        raise CircuitRejected("unknown_method", f"{request.method[:40]!r} is not one of {', '.join(METHODS)}")
+    if request.method == STIM and request.result == MEMORY:
+        raise CircuitRejected("no_memory", "stim keeps no shots in order", field="method")
+    if request.method not in METHODS:
+        reproducible = request.method == REPRODUCIBLE or request.result == MEMORY
+        analysis = _analysed(circuit, request)
+        return choose_or_refuse(analysis, request.shots, request.limits, reproducible=reproducible)
+    refuse_unsuitable(request.method, analyse(circuit), request.shots, request.limits)
+    return request.method
+
+
+def _analysed(circuit: Any, request: RunRequest) -> Analysis:
+    analysis = analyse(circuit)
+    if not wants_probe(analysis, request.shots, request.limits):
+        return analysis
+    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits)
+    return replace(analysis, probe=found)
+
+
+def _compiled(circuit: Any, method: str) -> Any:
+    """``circuit``, without gates of its own definition, in instructions that ``method`` knows."""
+    if method in (STABILIZER, STIM):
+        return as_clifford(circuit)
+    # The pass manager would give back a copy, and take longer than a small circuit's simulation.
+    native = _native(method)
+    if all(_is_basic(step) and (step.name in native or step.name in _STATEMENTS) for step in circuit.data):
+        return circuit
+    return pass_manager(method).run(circuit)
 
 
 def _unfolded(circuit: Any) -> Any:
     """``circuit`` without gates of its own definition: Qiskit and Aer know gates by name alone, and would run a
     stranger's ``ecr`` as their own."""
+    try:
+        return _without_definitions(circuit)
+    except RecursionError:
+        raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
+
+
+def _without_definitions(circuit: Any) -> Any:
     while own := {step.name for step in circuit.data if not (_is_basic(step) or step.is_control_flow())}:
         circuit = circuit.decompose(gates_to_decompose=sorted(own))
     if not any(step.is_control_flow() for step in circuit.data):
@@ -237,13 +293,9 @@ def _unfolded(circuit: Any) -> Any:
     for step in circuit.data:
         operation = step.operation
         if step.is_control_flow():
-            operation = operation.replace_blocks([_unfolded(block) for block in operation.blocks])
+            operation = operation.replace_blocks([_without_definitions(block) for block in operation.blocks])
         plain.append(operation, step.qubits, step.clbits)
     return plain
-
-
-def _is_native(instruction: Any) -> bool:
-    return _is_basic(instruction) and (instruction.name in _native() or instruction.name in _STATEMENTS)
 
 
 def _is_basic(instruction: Any) -> bool:
@@ -251,24 +303,30 @@ def _is_basic(instruction: Any) -> bool:
 
 
 def _measured(prepared: _Prepared, request: RunRequest, seed: int) -> _Measured:
-    found = _run(prepared.circuit, prepared.method, request.shots, seed, memory=request.result == MEMORY)
+    circuit, limits = prepared.circuit, request.limits
+    if prepared.method == STIM:
+        found = _Measured(sample(circuit, request.shots, seed, limits.outcomes), [])
+    else:
+        keep = request.result == MEMORY
+        found = _run(circuit, prepared.method, request.shots, seed, request.threads, memory=keep)
     if prepared.basis:
         counts: dict[str, int] = {}
         for outcome, number in found.counts.items():
             kept = outcome[: prepared.width]
             counts[kept] = counts.get(kept, 0) + number
         found = _Measured(counts, [])
-    if len(found.counts) > request.limits.outcomes:
+    if len(found.counts) > limits.outcomes:
         raise CircuitRejected(
             "too_many_outcomes",
-            f"it gave {len(found.counts)} distinct outcomes, the limit is {request.limits.outcomes}",
+            f"it gave {len(found.counts)} distinct outcomes, the limit is {limits.outcomes}",
             remedy="ask for fewer shots or measure fewer qubits",
         )
     return found
 
 
-def _run(circuit: Any, method: str, shots: int, seed: int, *, memory: bool = False) -> _Measured:
-    result = simulator(method).run(circuit, shots=shots, seed_simulator=seed, memory=memory).result()
+def _run(circuit: Any, method: str, shots: int, seed: int, threads: int = 1, *, memory: bool = False) -> _Measured:
+    options = {"seed_simulator": seed, "max_parallel_threads": threads, "memory": memory}
+    result = simulator(method).run(circuit, shots=shots, **options).result()
     if not result.success:
         status = " ".join(str(result.results[0].status if result.results else result.status).split())[:160]
         code = "too_much_memory" if "memory" in status.lower() or "bad_alloc" in status else "simulation_failed"

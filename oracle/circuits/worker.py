@@ -18,11 +18,13 @@ import sys
 import time
 from typing import Any, BinaryIO
 
+from oracle.circuits.analysis import ANALYSE, DENSITY_MATRIX, METHODS, MPS, STABILIZER, STIM
 from oracle.circuits.confine import confine, die_first, die_with_parent, prepare
 from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.lint import EXPECTATION
 from oracle.circuits.observables import parse_observables
 from oracle.circuits.run import RunRequest
-from oracle.circuits.simulate import METHODS, pass_manager, simulate
+from oracle.circuits.simulate import analysis_of, pass_manager, simulate
 from oracle.jobs.errors import CircuitRejected
 
 SINGLE_USE = "--single-use"
@@ -90,9 +92,10 @@ def as_request(message: dict[str, Any]) -> RunRequest:
         message["shots"],
         message["seed"],
         CircuitLimits(**message["limits"]),
+        message["method"],
+        message["threads"],
         message["result"],
         parse_observables(message["observables"]),
-        message["method"],
     )
 
 
@@ -136,6 +139,8 @@ def _answer(request: RunRequest) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         confinement = confine(request.limits)
+        if request.method == ANALYSE:
+            return {"result": analysis_of(request).as_dict()}
         return {"result": {**simulate(request, started), "confinement": confinement}}
     except CircuitRejected as err:
         return {"code": err.code, "message": err.message, "field": err.field, "remedy": err.remedy}
@@ -212,13 +217,16 @@ def _warm_up() -> None:
     # copy the page tables of; a simulator needs none of it.
     sys.modules["qiskit_ibm_runtime"] = None  # type: ignore[assignment]
     limits = CircuitLimits()
-    pass_manager()  # the circuits below would do without it in part
+    for method in METHODS:
+        simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, method), time.perf_counter())
+        if method not in (STABILIZER, STIM):
+            pass_manager(method)  # the circuits below would do without it in part
     for format, source in _WARM_UP:
         simulate(RunRequest(source, format, 16, 1, limits), time.perf_counter())
-    observable = ((("ZX", 1.0),),)
-    for method in METHODS:
-        simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, method=method), time.perf_counter())
-    simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, "expectation", observable), time.perf_counter())
+    for method in (MPS, DENSITY_MATRIX):
+        simulate(RunRequest(_QASM2_GATES, "openqasm2", 16, 1, limits, method), time.perf_counter())
+    estimated = {"result": EXPECTATION, "observables": ((("ZX", 1.0),),)}
+    simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, **estimated), time.perf_counter())
     prepare()
     gc.collect()
     gc.freeze()  # children share the pages instead of copying them on their first collection
@@ -243,7 +251,7 @@ cu(0.1,0.2,0.3,0.4) q[0], q[1]; CX q[0], q[1]; phase(0.1) q[0]; cphase(0.1) q[0]
 u1(0.1) q[0]; u2(0.1,0.2) q[0]; u3(0.1,0.2,0.3) q[0]; pair(0.3) q[0], q[1]; reset q[1]; d = measure q[0];
 if (d == true) { x q[1]; } if (c == 1) { x q[1]; } barrier q; c = measure q;"""
 _CLIFFORD = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2]; h q[0]; cx q[0],q[1]; measure q -> c;'
-_WARM_UP = (("openqasm2", _CLIFFORD), ("openqasm2", _QASM2_GATES), ("openqasm3", _QASM3_GATES))
+_WARM_UP = (("openqasm2", _QASM2_GATES), ("openqasm3", _QASM3_GATES))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import typer
 
 from oracle.cli.context import Account, PasswordFile, Rpc, open_chain, open_content, open_keys, party_address
 from oracle.cli.output import Json, facts, histogram, progress, say, show_json, when
+from oracle.cli.routing import show_decision
 from oracle.cli.settings import Settings, load_settings
 from oracle.jobs.amounts import format_wei, parse_amount
 from oracle.jobs.errors import InputError
@@ -42,13 +43,19 @@ def simulate(
     draft: Draft,
     shots: Annotated[int | None, typer.Option(min=1, help="Instead of the draft's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Instead of the draft's.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what could run it, and why; run nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Run a draft's circuit on this machine, without any chain."""
     from oracle.requester.draft import load_draft
+    from oracle.requester.simulate import explain as weigh
     from oracle.requester.simulate import simulate as run_locally
 
     loaded = load_draft(draft)
+    if explain:
+        with progress("analysing", quiet=json):
+            decision = weigh(loaded, shots=shots, seed=seed)
+        return show_json(decision.as_dict()) if json else show_decision(decision)
     with progress("simulating", quiet=json):
         run = run_locally(loaded, shots=shots, seed=seed)
     if json:

@@ -35,12 +35,8 @@ class OpenedResult:
     receipt: dict[str, Any]
 
     def lines(self) -> Iterator[str]:
-        """What it holds beyond the counts of one circuit, for people: a line for every value, shot or outcome, at most
-        ``MAX_LINES`` of them; nothing for plain counts."""
-        found = list(_told(self.document.get("runs") or []))
-        yield from found[:MAX_LINES]
-        if len(found) > MAX_LINES:
-            yield f"and {len(found) - MAX_LINES} lines more"
+        """:func:`lines_of` its runs."""
+        return lines_of(self.document.get("runs") or [])
 
 
 def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key: SealingKey) -> OpenedResult:
@@ -80,6 +76,15 @@ def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
     return OpenedResult(job.job_id, document["counts"], document, receipt)
 
 
+def lines_of(runs: list[dict[str, Any]]) -> Iterator[str]:
+    """What a result holds beyond the counts of one circuit, for people: a line for every value, shot or outcome, at
+    most ``MAX_LINES`` of them; nothing for plain counts."""
+    found = list(_told(runs))
+    yield from found[:MAX_LINES]
+    if len(found) > MAX_LINES:
+        yield f"and {len(found) - MAX_LINES} lines more"
+
+
 def _check(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:
     """The oracle wrote all this: hold it against the chain, the spec and itself. Other fields are welcome."""
     if not isinstance(document, dict):
@@ -110,7 +115,7 @@ def _told(runs: list[dict[str, Any]]) -> Iterator[str]:
         if "values" in run:
             for number, (value, error) in enumerate(zip(run["values"], run["standard_errors"], strict=True)):
                 yield f"circuit {place}, observable {number}: {value:.6g} ± {error:.2g}"
-        elif "memory" in run:
+        elif run.get("memory"):
             yield from (f"circuit {place}, shot {shot}: {outcome}" for shot, outcome in enumerate(run["memory"]))
         else:
             ranked = sorted(run["counts"].items(), key=lambda item: (-item[1], item[0]))
@@ -137,7 +142,9 @@ def _check_runs(document: Mapping[str, Any]) -> None:
             raise SealError("has a value that is not a finite number", field=where)
         memory = run.get("memory")
         if memory is not None and not (
-            isinstance(memory, list) and all(isinstance(o, str) for o in memory) and Counter(memory) == run["counts"]
+            isinstance(memory, list)
+            and all(isinstance(o, str) for o in memory)
+            and Counter(memory) == run.get("counts")
         ):
             raise SealError("its shots are not those of its counts", field=f"{where}.memory")
 

@@ -2,30 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest, RunResult
-from oracle.jobs.errors import InputError
+from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.jobs.spec import DEFAULTS
 from oracle.requester.draft import Draft
 
+if TYPE_CHECKING:
+    from oracle.backends.aer import AerBackend
+    from oracle.routing.route import Candidate, Decision
+
+# Width alone is no cost: the methods that can take a wide circuit say themselves what they need.
+LIMITS = CircuitLimits(qubits=1_000, clbits=1_000)
+
 
 def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None) -> RunResult:
-    """Run the circuit on Aer in the same sandbox an oracle uses; ``shots`` and ``seed`` overrule the draft's.
+    """Run the circuit in the same sandbox an oracle uses, by the method that the router chooses; ``shots`` and
+    ``seed`` overrule the draft's. The draft's backend_policy does not matter here.
 
     Raises :class:`InputError` for unusable numbers, :class:`~oracle.jobs.errors.CircuitRejected` for a circuit that
-    a node with default limits would refuse as well.
+    no simulator can take, with the reason of each.
     """
+    from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
+    from oracle.routing.route import reproducible
+
+    spec = _spec(draft, shots, seed)
+    method = REPRODUCIBLE if reproducible(spec) else AUTOMATIC
+    request = replace(_request(draft, spec), method=method)
+    with _backend() as backend:
+        return backend.result(backend.submit(request, "simulate"))
+
+
+def explain(
+    draft: Draft, *, shots: int | None = None, seed: int | None = None, hardware: tuple[Candidate, ...] = ()
+) -> Decision:
+    """Where the draft's circuit may run and why, without running it: this machine's simulators, and ``hardware``.
+
+    Raises as :func:`simulate` does, but a circuit that nothing can take is a decision.
+    """
+    from oracle.routing.route import route
+
+    spec = _spec(draft, shots, seed)
+    with _backend() as backend:
+        analysis = backend.analyse(_request(draft, spec))
+        return route(spec, analysis, [backend.candidate(), *hardware])
+
+
+@contextmanager
+def _backend() -> Iterator[AerBackend]:
+    """One worker with all the cores."""
     from oracle.backends.aer import AerBackend
+    from oracle.backends.select import cores
     from oracle.circuits.sandbox import Sandbox
 
-    quantum = {**DEFAULTS["quantum"], **draft.fields["quantum"]}
-    shots = quantum["shots"] if shots is None else shots
-    if shots < 1:
-        raise InputError(f"{shots} is not a positive number", field="shots")
-    seed = quantum["seed"] if seed is None else seed
-    request = RunRequest(draft.circuit, draft.format, shots, seed, CircuitLimits())
-    backend = AerBackend(Sandbox(1))
+    backend = AerBackend(Sandbox(1), LIMITS, threads=cores())
     try:
-        return backend.result(backend.submit(request, "simulate"))
+        yield backend
     finally:
         backend.close()
+
+
+def _spec(draft: Draft, shots: int | None, seed: int | None) -> dict[str, Any]:
+    """As much of the draft's spec as the router reads."""
+    quantum = {**DEFAULTS["quantum"], **draft.fields["quantum"]}
+    quantum["constraints"] = {**DEFAULTS["quantum"]["constraints"], **(quantum["constraints"] or {})}
+    quantum["shots"] = quantum["shots"] if shots is None else shots
+    quantum["seed"] = quantum["seed"] if seed is None else seed
+    if quantum["shots"] < 1:
+        raise InputError(f"{quantum['shots']} is not a positive number", field="shots")
+    return {"quantum": quantum, "validation": {**DEFAULTS["validation"], **(draft.fields.get("validation") or {})}}
+
+
+def _request(draft: Draft, spec: dict[str, Any]) -> RunRequest:
+    quantum = spec["quantum"]
+    if draft.lint.qubits > LIMITS.qubits:
+        raise CircuitRejected(
+            "too_many_qubits", f"it has {draft.lint.qubits} qubits, the limit is {LIMITS.qubits}", field="circuit"
+        )
+    return RunRequest(draft.circuit, draft.format, quantum["shots"], quantum["seed"], LIMITS)

@@ -1,71 +1,306 @@
-"""The routing decision: which backend takes a circuit, with a reason for every candidate."""
+"""The routing decision: which backend takes a circuit, with a reason for every candidate.
+
+A decision depends on its arguments alone. Nothing is substituted: a candidate that the requester's constraints or the
+operator's policy exclude is not taken, whatever else is on offer, and if none is left a person has to look.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from oracle.circuits.analysis import METHODS, Analysis, Forecast, choose, forecasts, size
+from oracle.circuits.lint import LintReport
+from oracle.routing.candidates import IBM, LOCAL, MANAGED, Candidate, by_method
+
+__all__ = ["IBM", "LOCAL", "MANAGED", "REVIEW", "Candidate", "Decision", "Policy", "Verdict", "needs_analysis", "route"]
+
 REVIEW = "reject_requires_review"
+TAKEN, LATER = "taken", "another_comes_first"
+# A forecast may be off by this factor; only what is too slow even so is refused for it.
+TIME_SLACK = 2
+# Whatever it is, a circuit of so few qubits and gates runs in a moment, and its lint says enough.
+PLAIN_QUBITS, PLAIN_GATES = 16, 2_000
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A backend on offer. ``kind`` is ``local_simulator`` or ``ibm_quantum_backend``; ``max_qubits`` its width."""
+class Policy:
+    """The operator's side. ``methods`` are the simulation methods allowed, ``hardware`` says whether jobs may go to
+    IBM at all, ``max_price`` bounds what a run there may cost (0: the job's budget alone does), ``min_fidelity`` what
+    has to be left of the state by the backend's two-qubit errors, from 0 to 1."""
+
+    methods: tuple[str, ...] = METHODS
+    hardware: bool = True
+    max_price: int = 0
+    min_fidelity: float = 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One candidate's outcome: a stable ``code``, :data:`TAKEN` and :data:`LATER` for those that are eligible, and a
+    sentence with what was observed and what would pass. Estimates are ``None`` where nothing is known."""
 
     name: str
     kind: str
-    max_qubits: int
+    backend: str
+    method: str | None
+    code: str
+    text: str
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    queue_seconds: float = 0.0
+    fidelity: float | None = None
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it could have been taken."""
+        return self.code in (TAKEN, LATER)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """``choice`` is the chosen backend's kind or :data:`REVIEW`, ``backend`` its name.
+    """``choice`` is the chosen backend's kind or :data:`REVIEW`, ``backend`` its name, ``method`` how it simulates.
 
-    ``reasons`` has one line per candidate, taken or not.
+    ``verdicts`` has one entry per candidate, in their order, and ``reasons`` the sentence of each.
     """
 
     choice: str
     backend: str | None
     reasons: dict[str, str]
+    method: str | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    circuit: dict[str, Any] | None = None
+    constraints: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The artefact stored with the result."""
-        return {"choice": self.choice, "backend": self.backend, "reasons": self.reasons}
+        """The artefact stored with the result: plain JSON."""
+        return {
+            "choice": self.choice,
+            "backend": self.backend,
+            "method": self.method,
+            "reasons": self.reasons,
+            "candidates": [asdict(verdict) for verdict in self.verdicts],
+            "circuit": self.circuit,
+            "constraints": self.constraints,
+        }
 
 
-def route(spec: Mapping[str, Any], qubits: int, candidates: Iterable[Candidate]) -> Decision:
-    """Choose the first candidate that the spec's policy and constraints allow; nothing is substituted silently."""
-    reasons: dict[str, str] = {}
-    chosen: Candidate | None = None
-    for candidate in candidates:
-        objection = _objection(spec, qubits, candidate)
-        if objection:
-            reasons[candidate.name] = objection
-        elif chosen is None:
-            chosen = candidate
-            reasons[candidate.name] = f"taken: {qubits} qubits fit, and policy {_policy(spec)} allows it"
-        else:
-            reasons[candidate.name] = f"eligible, but {chosen.name} comes first"
-    if chosen is None:
-        return Decision(REVIEW, None, reasons)
-    return Decision(chosen.kind, chosen.name, reasons)
+def needs_analysis(spec: Mapping[str, Any], report: LintReport) -> bool:
+    """Whether the lint's figures are too little to route a circuit by: it is large, or may leave the simulators."""
+    if spec["quantum"]["backend_policy"] != "simulator":
+        return True
+    return report.qubits > PLAIN_QUBITS or report.expanded_gates > PLAIN_GATES or report.dynamic
 
 
-def _objection(spec: Mapping[str, Any], qubits: int, candidate: Candidate) -> str:
-    constraints = spec["quantum"]["constraints"]
-    if candidate.kind == "local_simulator" and _policy(spec) == "ibm":
-        return "the spec asks for IBM hardware only"
-    if candidate.kind != "local_simulator" and _policy(spec) == "simulator":
-        return "the spec asks for a simulator only"
-    if constraints["allowed_backends"] and candidate.name not in constraints["allowed_backends"]:
-        return "not among the spec's allowed_backends"
-    if constraints["max_qubits"] is not None and qubits > constraints["max_qubits"]:
-        return f"the circuit has {qubits} qubits, the spec allows {constraints['max_qubits']}"
-    if qubits > candidate.max_qubits:
-        return f"the circuit has {qubits} qubits, it takes {candidate.max_qubits}"
-    return ""
+def reproducible(spec: Mapping[str, Any]) -> bool:
+    """Whether other people have to be able to repeat the spec's counts bit for bit: it fixes the seed, or its
+    validation compares runs."""
+    return spec["quantum"].get("seed") is not None or _validation(spec).get("method") in ("replay", "agreement")
 
 
-def _policy(spec: Mapping[str, Any]) -> str:
-    return spec["quantum"]["backend_policy"]
+def route(
+    spec: Mapping[str, Any],
+    circuit: Analysis | int,
+    candidates: Iterable[Candidate],
+    policy: Policy | None = None,
+) -> Decision:
+    """Choose for a circuit: simulators go before hardware, and of either the soonest result.
+
+    ``circuit`` is its analysis, or its width alone; then simulators count as one candidate each and choose their
+    method themselves. Names of candidates must differ.
+    """
+    policy = policy or Policy()
+    analysis = None if isinstance(circuit, int) else circuit
+    offers = [each for candidate in candidates for each in _expanded(candidate, analysis)]
+    judged = [_judged(spec, circuit, offer, policy) for offer in offers]
+    ranked = sorted((verdict for verdict in judged if verdict.eligible), key=_rank)
+    best = _preferred(spec, analysis, ranked, offers, policy)
+    verdicts = tuple(_placed(verdict, best) for verdict in judged)
+    return Decision(
+        choice=best.kind if best else REVIEW,
+        backend=best.backend if best else None,
+        method=best.method if best else None,
+        reasons={verdict.name: verdict.text for verdict in verdicts},
+        verdicts=verdicts,
+        circuit=analysis.as_dict() if analysis else None,
+        constraints=_constraints(spec, policy),
+    )
+
+
+def _expanded(candidate: Candidate, analysis: Analysis | None) -> list[Candidate]:
+    if analysis is None or not candidate.is_simulator or candidate.method:
+        return [candidate]
+    return by_method(candidate)
+
+
+def _judged(spec: Mapping[str, Any], circuit: Analysis | int, offer: Candidate, policy: Policy) -> Verdict:
+    """The verdict on ``offer`` alone; if nothing speaks against it, :data:`LATER`."""
+    analysis = None if isinstance(circuit, int) else circuit
+    qubits = circuit if isinstance(circuit, int) else circuit.qubits
+    shots = spec["quantum"].get("shots", 0)
+    forecast = forecasts(analysis, shots)[offer.method] if analysis and offer.method else None
+    fidelity = _fidelity(offer, analysis)
+    code, text = _objection(spec, qubits, offer, policy)
+    if not code and offer.is_simulator and forecast and analysis:
+        code, text = _simulator_objection(spec, analysis, offer, policy, forecast)
+    elif not code and not offer.is_simulator:
+        code, text = _hardware_objection(spec, analysis, offer, policy, fidelity)
+    return Verdict(
+        name=offer.name,
+        kind=offer.kind,
+        backend=offer.backend,
+        method=offer.method,
+        code=code or LATER,
+        text=text,
+        seconds=_rounded(forecast.seconds) if forecast else None,
+        memory_bytes=min(forecast.memory_bytes, 2**53 - 1) if forecast else None,
+        queue_seconds=offer.queue_seconds,
+        fidelity=None if fidelity is None else _rounded(fidelity),
+    )
+
+
+def _objection(spec: Mapping[str, Any], qubits: int, offer: Candidate, policy: Policy) -> tuple[str, str]:
+    """What speaks against any kind of candidate."""
+    constraints, wanted = spec["quantum"]["constraints"], spec["quantum"]["backend_policy"]
+    allowed, most = constraints["allowed_backends"], constraints["max_qubits"]
+    if offer.is_simulator and wanted == "ibm":
+        return "hardware_only", f"the spec's backend_policy is {wanted}; ibm_or_simulator or simulator would pass"
+    if not offer.is_simulator and wanted == "simulator":
+        return "simulator_only", f"the spec's backend_policy is {wanted}; ibm or ibm_or_simulator would pass"
+    if allowed and not {offer.name, offer.backend}.intersection(allowed):
+        return (
+            "backend_not_allowed",
+            f"the spec allows {', '.join(allowed)} only; {offer.backend} is not one",
+        )
+    if most is not None and qubits > most:
+        return "too_wide_for_spec", f"the circuit has {qubits} qubits, the spec's max_qubits is {most}"
+    if qubits > offer.max_qubits:
+        return "too_wide", f"the circuit has {qubits} qubits, at most {offer.max_qubits} would pass here"
+    waits = constraints["max_queue_minutes"]
+    if waits is not None and offer.queue_seconds > 60 * waits:
+        minutes = math.ceil(offer.queue_seconds / 60)
+        return "queue_too_long", f"the wait is about {minutes} min, the spec's max_queue_minutes is {waits}"
+    return "", ""
+
+
+def _simulator_objection(
+    spec: Mapping[str, Any], analysis: Analysis, offer: Candidate, policy: Policy, forecast: Forecast
+) -> tuple[str, str]:
+    _, objections = choose(
+        analysis,
+        spec["quantum"]["shots"],
+        offer.limits,
+        reproducible=reproducible(spec),
+        allowed=policy.methods,
+    )
+    code, text = objections[forecast.method]
+    most = TIME_SLACK * min(offer.limits.cpu_seconds, offer.limits.wall_seconds)
+    if not code and forecast.seconds > most:
+        return "too_slow", f"would take about {_duration(forecast.seconds)}, a forecast of {_duration(most)} would pass"
+    return code, text
+
+
+def _hardware_objection(
+    spec: Mapping[str, Any], analysis: Analysis | None, offer: Candidate, policy: Policy, fidelity: float | None
+) -> tuple[str, str]:
+    if not policy.hardware:
+        return "hardware_not_offered", "the operator runs nothing on hardware; another oracle may"
+    if not offer.operational:
+        return "closed", "it takes no jobs now; once it is open it would pass"
+    budget = int(spec.get("budget", {}).get("amount", 0))
+    for bound, whose in ((budget, "job's budget"), (policy.max_price, "operator's max_price")):
+        if bound and offer.price > bound:
+            return "over_budget", f"a run costs {offer.price}, the {whose} is {bound}"
+    if analysis and analysis.feed_forward and not offer.dynamic:
+        return "feed_forward", "gates depend on outcomes, which it cannot do; a circuit without `if` would pass"
+    if fidelity is not None and fidelity < policy.min_fidelity:
+        return "too_noisy", (
+            f"its two-qubit gates, at an error of {offer.two_qubit_error} each, leave a fidelity of {fidelity:.2g}; "
+            f"{policy.min_fidelity:g} would pass"
+        )
+    return "", ""
+
+
+def _fidelity(offer: Candidate, analysis: Analysis | None) -> float | None:
+    """What the two-qubit gates leave of the state, as written: routing on the device only adds to them."""
+    if analysis is None or offer.two_qubit_error is None:
+        return None
+    return max(0.0, 1 - offer.two_qubit_error) ** analysis.two_qubit_gates
+
+
+def _rank(verdict: Verdict) -> tuple[int, float, float]:
+    """Simulators before hardware, then the soonest result, then the least error."""
+    return (verdict.kind == IBM, verdict.queue_seconds + (verdict.seconds or 0.0), -(verdict.fidelity or 0.0))
+
+
+def _preferred(
+    spec: Mapping[str, Any],
+    analysis: Analysis | None,
+    ranked: list[Verdict],
+    offers: list[Candidate],
+    policy: Policy,
+) -> Verdict | None:
+    """The first; among the methods of its simulator the one it would choose itself, which knows which are equals."""
+    if not ranked or ranked[0].method is None or analysis is None:
+        return ranked[0] if ranked else None
+    first = ranked[0]
+    same = {verdict.method: verdict for verdict in ranked if verdict.backend == first.backend}
+    limits = next(offer.limits for offer in offers if offer.name == first.name)
+    shots = spec["quantum"]["shots"]
+    allowed = tuple(method for method in METHODS if method in same)
+    method, _ = choose(analysis, shots, limits, reproducible=reproducible(spec), allowed=allowed)
+    return same.get(method, first)
+
+
+def _placed(verdict: Verdict, best: Verdict | None) -> Verdict:
+    """``verdict``, now that the best is known."""
+    if not verdict.eligible or best is None:
+        return verdict
+    figures = _figures(verdict)
+    if verdict.name == best.name:
+        return Verdict(**{**asdict(verdict), "code": TAKEN, "text": f"taken: {figures}"})
+    return Verdict(**{**asdict(verdict), "text": f"eligible ({figures}), but {best.name} comes first"})
+
+
+def _figures(verdict: Verdict) -> str:
+    parts = []
+    if verdict.seconds is not None:
+        parts.append(f"about {_duration(verdict.seconds)}")
+    if verdict.memory_bytes is not None:
+        parts.append(size(verdict.memory_bytes))
+    if verdict.queue_seconds:
+        parts.append(f"a wait of {_duration(verdict.queue_seconds)}")
+    if verdict.fidelity is not None:
+        parts.append(f"fidelity {verdict.fidelity:.2g}")
+    return ", ".join(parts) or "the circuit fits and the spec allows it"
+
+
+def _constraints(spec: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    quantum = spec["quantum"]
+    return {
+        "backend_policy": quantum["backend_policy"],
+        **quantum["constraints"],
+        "reproducible": reproducible(spec),
+        "operator": {**asdict(policy), "methods": list(policy.methods), "max_price": str(policy.max_price)},
+    }
+
+
+def _validation(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    return spec.get("validation", {})
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h" if seconds < 1e7 else "years"
+
+
+def _rounded(value: float) -> float:
+    """Three digits: more is not known, and documents stay short. Canonical JSON takes no number beyond 2^53."""
+    return min(float(f"{value:.3g}"), 1e12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def test_submit__circuit__result_says_how_it_came_about(run: Run) -> None:
     assert result.operations == {"x": 1, "measure": 2}
     assert (result.method, result.engine) == ("stabilizer", "aer-stabilizer")
     assert set(result.versions) == {"python", "qiskit", "qiskit-aer"}
-    assert set(result.seconds) == {"load", "transpile", "run"}
+    assert set(result.seconds) == {"load", "analyse", "transpile", "run"}
     assert len(result.transpiled_digest) == 64
 
 
@@ -137,10 +138,15 @@ def test_submit__no_shots__is_refused(run: Run, shots: int) -> None:
 
 
 def test_submit__amplitudes_beyond_memory__says_both_numbers(run: Run) -> None:
+    dice = random.Random(1)
+    tangle = "".join(
+        f"ry({dice.random()}) q[{a}]; rx({dice.random()}) q[{b}]; cx q[{a}],q[{b}];"
+        for a, b in (dice.sample(range(24), 2) for _ in range(200))
+    )
     with pytest.raises(CircuitRejected) as caught:
-        run(H2 + b"qreg q[24]; creg c[1]; t q; measure q[0] -> c[0];", "openqasm2", memory_bytes=2**27)
+        run(H2 + b"qreg q[24]; creg c[24];" + tangle.encode() + b"measure q -> c;", "openqasm2", memory_bytes=2**27)
     assert caught.value.code == "too_much_memory"
-    assert str(2**28) in caught.value.message and str(2**27) in caught.value.message
+    assert "256 MiB" in caught.value.message and "128 MiB" in caught.value.message
 
 
 def test_submit__memory_hog__is_stopped_at_the_limit(run: Run) -> None:

@@ -7,7 +7,7 @@ import pytest
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.load import load
 from oracle.circuits.run import RunRequest
-from oracle.circuits.simulate import _compiled, _run, pass_manager, simulate
+from oracle.circuits.simulate import _compiled, _run, _unfolded, pass_manager, simulate
 from oracle.jobs.errors import CircuitRejected
 
 HEAD = b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3]; creg c[3];\n'
@@ -21,10 +21,10 @@ reset q[1]; barrier q; h q; measure q -> c;"""
 
 def test_compiled__gates_of_the_simulator__same_counts_without_the_pass_manager() -> None:
     circuit = load(HEAD + NATIVE, "openqasm2", CircuitLimits())
-    assert _compiled(circuit) is circuit
+    assert _compiled(_unfolded(circuit), "statevector") is circuit
     counts = _run(circuit, "statevector", 2000, 7).counts
     assert len(counts) > 4
-    assert counts == _run(pass_manager().run(circuit), "statevector", 2000, 7).counts
+    assert counts == _run(pass_manager("statevector").run(circuit), "statevector", 2000, 7).counts
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_compiled__gates_of_the_simulator__same_counts_without_the_pass_manager(
 )
 def test_compiled__anything_else__goes_through_the_pass_manager(body: bytes) -> None:
     circuit = load(HEAD + body, "openqasm2", CircuitLimits())
-    assert _compiled(circuit) is not circuit
+    assert _compiled(_unfolded(circuit), "statevector") is not circuit
 
 
 # Names under which Qiskit or Aer has something else.

@@ -426,3 +426,50 @@ def test_check_spec__optional_figures_of_validation__are_taken_within_their_rang
     check_spec(changed(f"validation.{name}", good))
     with pytest.raises(InputError, match=name):
         check_spec(changed(f"validation.{name}", bad))
+
+
+WITNESS = [[["ZZ", 1], ["XX", -0.5]]]
+
+
+@pytest.mark.parametrize(
+    "quantum",
+    [
+        {"format": "qscrow-json"},
+        {"result": "counts"},
+        {"result": "memory", "format": "openqasm2"},
+        {"result": "expectation", "observables": WITNESS},
+        {"result": "expectation", "format": "qscrow-json"},
+    ],
+)
+def test_normalise__kinds_of_results__are_taken_and_kept(quantum):
+    normal = normalise({**DRAFT, "quantum": quantum}, requester=REQUESTER, circuit=CIRCUIT)
+    assert {name: normal["quantum"][name] for name in quantum} == quantum
+    assert parse_spec(canonical_bytes(normal)) == normal
+
+
+def test_normalise__draft_without_a_kind_of_result__says_nothing_of_it():
+    assert not {"result", "observables"} & spec()["quantum"].keys()
+
+
+@pytest.mark.parametrize(
+    ("quantum", "field"),
+    [
+        ({"result": "density"}, "quantum.result"),
+        ({"result": "expectation"}, "quantum.observables"),
+        ({"observables": WITNESS}, "quantum.observables"),
+        ({"result": "memory", "observables": WITNESS}, "quantum.observables"),
+        ({"result": "expectation", "observables": []}, "quantum.observables"),
+        ({"result": "expectation", "observables": [[]]}, "quantum.observables.0"),
+        ({"result": "expectation", "observables": [[["ZQ", 1]]]}, "quantum.observables.0.0.0"),
+        ({"result": "expectation", "observables": [[["ZZ\n", 1]]]}, "quantum.observables.0.0.0"),
+        ({"result": "expectation", "observables": [[["ZZ", 1e99]]]}, "quantum.observables.0.0.1"),
+        ({"result": "expectation", "observables": [[["ZZ", "1"]]]}, "quantum.observables.0.0.1"),
+        ({"result": "expectation", "observables": [[["ZZ"]]]}, "quantum.observables.0.0"),
+        ({"result": "expectation", "observables": [[["ZZ", 1, 2]]]}, "quantum.observables.0.0"),
+        ({"format": "qpy"}, "quantum.format"),
+    ],
+)
+def test_normalise__kind_of_result_that_does_not_fit__names_the_field(quantum, field):
+    with pytest.raises(InputError) as caught:
+        normalise({**DRAFT, "quantum": quantum}, requester=REQUESTER, circuit=CIRCUIT)
+    assert caught.value.field == field

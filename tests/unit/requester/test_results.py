@@ -215,3 +215,88 @@ def test_open_result__not_pinned_or_damaged__is_a_content_error(world, store, or
     block.unlink()
     with pytest.raises(ContentNotFound):
         opened(world, store, job)
+
+
+PLACE = {"pub": 0, "set": 0, "seed": 7, "method": "statevector", "transpiled_digest": "ab" * 32}
+BASES = [{"basis": "ZZ", "counts": {"00": 500, "11": 524}}]
+ESTIMATED = {**PLACE, "values": [0.25, -1], "standard_errors": [0.01, 0], "bases": BASES}
+REMEMBERED = {**PLACE, "counts": {"0": 1, "1": 1023}, "memory": ["0"] + ["1"] * 1023}
+
+
+def received(world, store, ordered, **fields):
+    """What opens of a delivery with ``fields``."""
+    job, spec = ordered
+    return opened(world, store, with_result(job, sealed(world, store, job, document(world, job, spec, **fields))))
+
+
+def test_lines__counts_of_one_circuit__have_none(world, store, ordered):
+    assert list(received(world, store, ordered).lines()) == []
+
+
+def test_lines__expectation_values__are_shown_with_their_errors(world, store, ordered):
+    got = received(world, store, ordered, runs=[ESTIMATED, ESTIMATED])
+    assert list(got.lines())[:2] == ["circuit 0, observable 0: 0.25 ± 0.01", "circuit 0, observable 1: -1 ± 0"]
+    assert len(list(got.lines())) == 4
+
+
+def test_lines__memory_of_nothing__is_passed_over(world, store, ordered):
+    run = {**PLACE, "counts": {"1": 1024}, "memory": None}
+    assert list(received(world, store, ordered, runs=[run]).lines()) == ["circuit 0, 1: 1024"]
+
+
+def test_lines__a_thousand_shots__are_cut_and_said_to_be(world, store, ordered):
+    lines = list(received(world, store, ordered, runs=[REMEMBERED]).lines())
+    assert lines[:2] == ["circuit 0, shot 0: 0", "circuit 0, shot 1: 1"]
+    assert lines[-1] == "and 984 lines more" and len(lines) == 41
+
+
+def test_lines__several_circuits__lead_with_the_most_frequent(world, store, ordered):
+    run = {**PLACE, "counts": {"0": 24, "1": 1000}}
+    assert list(received(world, store, ordered, runs=[run]).lines()) == ["circuit 0, 1: 1000", "circuit 0, 0: 24"]
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        {},
+        [1],
+        [{**PLACE}],
+        [{**PLACE, "counts": {"0": 1023}}],
+        [{**PLACE, "counts": {"0\u202e": 1024}}],
+        [{**REMEMBERED, "memory": ["1"] * 1024}],
+        [{**REMEMBERED, "memory": [["1"]] * 1024}],
+        [{**REMEMBERED, "memory": 5}],
+        [{**ESTIMATED, "values": [0.25]}],
+        [{**ESTIMATED, "values": ["0.25", "\x1b[2J"]}],
+        [{**ESTIMATED, "standard_errors": None}],
+        [{**ESTIMATED, "bases": [{"basis": "ZZ", "counts": {"00": 1}}]}],
+        [{**ESTIMATED, "bases": 3}],
+        [{**ESTIMATED, "memory": ["0"]}],
+    ],
+)
+def test_open_result__runs_that_do_not_hold_together__are_refused(world, store, ordered, runs):
+    with pytest.raises(SealError) as caught:
+        received(world, store, ordered, runs=runs)
+    assert caught.value.field.startswith("runs")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("kind", "runs", "good"),
+    [
+        ("memory", [REMEMBERED], True),
+        ("memory", [], False),
+        ("memory", [ESTIMATED], False),
+        ("expectation", [ESTIMATED], True),
+        ("expectation", [REMEMBERED], False),
+        ("expectation", [ESTIMATED, REMEMBERED], False),
+        ("counts", [], True),
+    ],
+)
+def test_check_kind__result_of_another_kind_than_ordered__is_refused(kind, runs, good):
+    from oracle.requester.results import _check_kind
+
+    if good:
+        return _check_kind({"runs": runs}, {"result": kind})
+    with pytest.raises(SealError, match=kind):
+        _check_kind({"runs": runs}, {"result": kind})

@@ -1,0 +1,493 @@
+"""What a circuit is, and what each simulation method would need for it.
+
+:func:`analyse` and :func:`probe` look at a loaded circuit and run inside the sandbox only. Everything else is
+arithmetic on their figures, for the router and the node; nothing here depends on clocks or on chance, so the same
+circuit is always judged alike.
+
+The seconds are those of one thread of the machine that ``benchmarks/routing.py`` names: good for telling methods
+apart, within a small factor of the truth elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from oracle.circuits.limits import CircuitLimits
+from oracle.jobs.errors import CircuitRejected
+
+# What a RunRequest may ask for beside one of METHODS by name: the best method, the best among those whose seeded
+# counts are the same everywhere, or no run at all but an Analysis.
+AUTOMATIC, REPRODUCIBLE, ANALYSE = "automatic", "reproducible", "analyse"
+STIM, STABILIZER, STATEVECTOR = "stim", "stabilizer", "statevector"
+MPS, DENSITY_MATRIX = "matrix_product_state", "density_matrix"
+# In the order of preference among those about as fast. Never Aer's extended_stabilizer: its counts are wrong
+# (Qiskit/qiskit-aer#2315).
+METHODS = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM)
+REQUESTS = (AUTOMATIC, REPRODUCIBLE, ANALYSE, *METHODS)
+
+# Bond dimensions that a probe tries, in turn.
+PROBE_BONDS = (16, 32, 64, 128)
+# The sum of squared amplitudes thrown away that still counts as none: rounding.
+NEGLIGIBLE_WEIGHT = 1e-10
+# Thrown away already at a small bond dimension, it takes far more than twice that dimension to keep.
+_HOPELESS_WEIGHT = 5.0
+# A run this short is not worth a probe; of a longer one, what a probe may cost, gate by gate.
+_PROBE_FLOOR_SECONDS, _PROBE_SHARE = 2.0, 1 / 8
+# Aer's log of bond dimensions has one line for every two-qubit gate and one number a qubit in it.
+_MOST_LOGGED_BONDS = 4_000_000
+# How much a method may be slower than the best and still count as equal, and what stim has to save: it repeats its
+# samples for the same seed on one kind of machine only.
+_EQUAL_SECONDS, _WORTH_LEAVING_AER_SECONDS = 0.005, 0.1
+
+_COMPLEX_BYTES = 16
+# Beyond it amplitudes are not counted any more, so that every figure stays a number.
+_UNTHINKABLE_BITS = 60
+# Measured on one thread; see benchmarks/routing.py.
+_FIXED_SECONDS, _PER_GATE, _PER_SHOT = 0.002, 1.3e-5, 1.5e-6
+_PER_REPEATED_GATE, _PER_LOGGED_BOND = 3e-6, 2e-7
+_PER_AMPLITUDE, _PER_MATRIX_ELEMENT = 2.4e-9, 7e-9
+_PER_TABLEAU_SHOT = 1.2e-10  # times qubits cubed
+_PER_BOND_GATE, _PER_BOND_CUBED = 5e-6, 2.2e-8
+_PER_SITE_SHOT, _PER_SITE_BOND_SQUARED = 1.9e-6, 2.2e-8
+_STIM_PER_GATE, _STIM_PER_SHOT_BIT = 4e-6, 4e-9
+
+_T_COUNT = {"t": 1, "tdg": 1, "ccx": 7, "ccz": 7, "cswap": 7, "rccx": 4, "ch": 2, "cs": 3, "csdg": 3, "csx": 3}
+_ROTATION_NAMES = "p rx ry rz u u1 u2 u3 r rxx ryy rzz rzx cp cu1 crx cry crz cu cu3 gphase"
+_ROTATIONS = frozenset(_ROTATION_NAMES.split())
+_PHASES = frozenset(("p", "u1", "rz"))
+# As sums of products across any cut of their qubits these need two terms; swap and the like need four.
+_TWO_TERM_NAMES = "cx cy cz ch cp cs csdg csx cu cu1 cu3 crx cry crz rxx ryy rzz rzx ecr ccx ccz c3x c3sqrtx c4x"
+_TWO_TERMS = frozenset(_TWO_TERM_NAMES.split())
+_NO_GATES = ("measure", "reset", "barrier")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A run of one shot as a matrix product state of bond dimension at most ``cap``: the largest one it reached, the
+    weight it threw away, and the sum of the cubes of the bond dimensions its gates met."""
+
+    cap: int
+    bond_dimension: int
+    discarded_weight: float
+    work: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing but rounding was thrown away, so that no larger bond dimension is ever needed."""
+        return self.discarded_weight <= NEGLIGIBLE_WEIGHT
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A circuit in figures, gate definitions unfolded.
+
+    ``active_qubits`` are those that anything happens to. ``gates`` leaves out measurements, resets and barriers;
+    ``families`` sorts them into ``clifford``, ``t``, ``rotation`` and ``other``. ``t_count`` is that of the gates as
+    written, ``rotation`` angles not among them. ``clifford`` says that plain Clifford gates make up the whole circuit.
+    ``bond_bits`` bounds the logarithm (base 2) of the bond dimension over all cuts of the qubits in their order, and
+    ``crossings`` counts gates times cuts they cross. ``mid_circuit`` says that something follows a measurement on its
+    qubit, ``feed_forward`` that something depends on an outcome.
+    """
+
+    qubits: int
+    active_qubits: int
+    clbits: int
+    depth: int
+    gates: int
+    operations: dict[str, int]
+    families: dict[str, int]
+    two_qubit_gates: int
+    wider_gates: int
+    t_count: int
+    clifford: bool
+    measurements: int
+    resets: int
+    mid_circuit: bool
+    feed_forward: bool
+    bond_bits: int
+    crossings: int
+    probe: Probe | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_untrusted(cls, document: Any) -> Analysis:
+        """The analysis that a sandboxed process sent; the circuit may have taken it over, so all is checked.
+
+        Raises :class:`CircuitRejected` with code ``bad_result``.
+        """
+        try:
+            probe = document.get("probe")
+            analysis = cls(**{**document, "probe": None if probe is None else Probe(**probe)})
+            good = _is_sound(analysis)
+        except (TypeError, ValueError, AttributeError):
+            good = False
+        if not good:
+            raise CircuitRejected("bad_result", "the analysis of the circuit cannot be used")
+        return analysis
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether simulating a state means doing so for every shot."""
+        return self.mid_circuit or self.feed_forward or self.resets > 0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one method is expected to take: ``seconds`` on one thread, ``memory_bytes``, and if it cannot take the
+    circuit at all, the ``code`` of the reason and the reason as ``text``."""
+
+    method: str
+    seconds: float
+    memory_bytes: int
+    code: str = ""
+    text: str = ""
+
+
+# --------------------------------------------------------------------------------------- in the sandbox
+
+
+def analyse(circuit: Any) -> Analysis:
+    """The figures of ``circuit``, whose gates must be Qiskit's own; without a probe. Linear in its size."""
+    from oracle.circuits.clifford import clifford_steps
+
+    places = {bit: index for index, bit in enumerate(circuit.qubits)}
+    families: Counter[str] = Counter()
+    figures: Counter[str] = Counter()
+    starts, ranks = [0] * (len(places) + 1), [0] * (len(places) + 1)
+    touched: set[int] = set()
+    measured: set[int] = set()
+    mid_circuit = feed_forward = False
+    for step, qubits, conditional in _steps(circuit, [places[bit] for bit in circuit.qubits]):
+        name = step.name
+        if name == "barrier":
+            continue
+        touched.update(qubits)
+        feed_forward |= conditional
+        mid_circuit |= not measured.isdisjoint(qubits)
+        if name in _NO_GATES:
+            figures[name] += 1
+            if name == "measure":
+                measured.update(qubits)
+            continue
+        clifford = clifford_steps(name, step.params) is not None
+        t_gates = 0 if clifford else _t_gates(name, step.params)
+        figures["gates"] += 1
+        figures["t"] += t_gates
+        figures["two" if len(qubits) == 2 else "wider" if len(qubits) > 2 else "one"] += 1
+        families["clifford" if clifford else "t" if t_gates else "rotation" if name in _ROTATIONS else "other"] += 1
+        if len(qubits) > 1:
+            bits = 1 if name in _TWO_TERMS else 2 * (len(qubits) // 2)
+            first, last = min(qubits), max(qubits)
+            for table, value in ((starts, 1), (ranks, bits)):
+                table[first] += value
+                table[last] -= value
+    return Analysis(
+        qubits=circuit.num_qubits,
+        active_qubits=len(touched),
+        clbits=circuit.num_clbits,
+        depth=circuit.depth(),
+        gates=figures["gates"],
+        operations={name: int(number) for name, number in sorted(circuit.count_ops().items())},
+        families=dict(sorted(families.items())),
+        two_qubit_gates=figures["two"],
+        wider_gates=figures["wider"],
+        t_count=figures["t"],
+        clifford=families["clifford"] == figures["gates"] and not feed_forward,
+        measurements=figures["measure"],
+        resets=figures["reset"],
+        mid_circuit=mid_circuit,
+        feed_forward=feed_forward,
+        bond_bits=max((min(r, i + 1, len(places) - 1 - i) for i, r in enumerate(_sums(ranks)[:-1])), default=0),
+        crossings=sum(_sums(starts)),
+    )
+
+
+def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits) -> bool:
+    """Whether a probe could find a better method than those that need none."""
+    if analysis.two_qubit_gates + analysis.wider_gates == 0 or analysis.dynamic:
+        return False
+    if analysis.active_qubits * analysis.two_qubit_gates > _MOST_LOGGED_BONDS:
+        return False
+    return _bound_is_useless(analysis) and _best_without_probe(analysis, shots, limits) > _PROBE_FLOOR_SECONDS
+
+
+def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits) -> Probe | None:
+    """Try ``circuit``, compiled for the method, as a matrix product state with growing bond dimensions: until
+    nothing is thrown away, or the next attempt would cost more than it may save. Seeds and shots do not matter."""
+    budget = min(limits.cpu_seconds, _best_without_probe(analysis, shots, limits)) * _PROBE_SHARE
+    found = None
+    for cap in PROBE_BONDS:
+        work = found.work * 8 if found else analysis.crossings * cap**3
+        seconds = analysis.crossings * _PER_LOGGED_BOND * analysis.active_qubits + work * _PER_BOND_CUBED
+        if seconds > budget or _mps_bytes(analysis, cap) > limits.memory_bytes:
+            break
+        found = _attempt(circuit, cap)
+        if found.exact or found.discarded_weight > _HOPELESS_WEIGHT:
+            break
+    return found
+
+
+def _attempt(circuit: Any, cap: int) -> Probe:
+    one_gate = circuit.copy_empty_like()
+    one_gate.cx(0, 1)
+    one_gate.measure(0, 0)
+    earlier = len(_log(one_gate, cap))  # Aer goes on with one log for all runs of a process
+    log = _log(circuit, cap)[earlier:]
+    largest, work = 1, 0
+    for bonds in re.finditer(r"BD=\[([0-9 ]*)\]", log):
+        at = max(map(int, bonds[1].split()), default=1)
+        largest, work = max(largest, at), work + at**3
+    lost = sum(float(value) for value in re.findall(r"discarded_value=([0-9.e+-]+)", log))
+    return Probe(cap, largest, lost, work)
+
+
+def _log(circuit: Any, cap: int) -> str:
+    from oracle.circuits.simulate import simulator
+
+    job = simulator(MPS).run(
+        circuit, shots=1, seed_simulator=0, mps_log_data=True, matrix_product_state_max_bond_dimension=cap
+    )
+    return job.result().results[0].metadata["MPS_log_data"].rstrip("}")
+
+
+def _steps(circuit: Any, places: list[int], conditional: bool = False) -> Iterator[tuple[Any, list[int], bool]]:
+    """Instructions with the numbers of their qubits, those in the blocks of an `if` as well."""
+    numbers = dict(zip(circuit.qubits, places, strict=True))
+    for step in circuit.data:
+        qubits = [numbers[bit] for bit in step.qubits]
+        if not step.is_control_flow():
+            yield step, qubits, conditional
+            continue
+        for block in step.operation.blocks:
+            yield from _steps(block, qubits, conditional=True)
+
+
+def _t_gates(name: str, parameters: list[Any]) -> int:
+    if name in _PHASES:
+        turns = float(parameters[0]) / (math.pi / 4)
+        return int(round(turns) % 2 == 1 and abs(turns - round(turns)) < 1e-9)
+    return _T_COUNT.get(name, 0)
+
+
+def _sums(differences: list[int]) -> list[int]:
+    sums, total = [], 0
+    for value in differences:
+        total += value
+        sums.append(total)
+    return sums
+
+
+# ------------------------------------------------------------------------------------ arithmetic only
+
+
+def forecasts(analysis: Analysis, shots: int) -> dict[str, Forecast]:
+    """What each of :data:`METHODS` would take for ``shots`` shots, by name."""
+    return {method: _FORECASTS[method](analysis, shots) for method in METHODS}
+
+
+def objection(
+    forecast: Forecast, limits: CircuitLimits, *, reproducible: bool, allowed: Collection[str] = METHODS
+) -> tuple[str, str]:
+    """Why a method cannot take the circuit within ``limits.memory_bytes``: code and sentence, empty if it can."""
+    if forecast.method not in allowed:
+        return "method_not_allowed", f"the operator allows {', '.join(allowed)} only"
+    if forecast.code:
+        return forecast.code, forecast.text
+    if reproducible and forecast.method == STIM:
+        return "not_reproducible", (
+            "the job has to be repeatable bit for bit, and stim repeats its samples only in the same version on the "
+            "same kind of processor; without seed, replay and agreement it would pass"
+        )
+    if forecast.memory_bytes > limits.memory_bytes:
+        return "too_much_memory", (
+            f"needs {size(forecast.memory_bytes)} of memory, {size(limits.memory_bytes)} are allowed"
+        )
+    return "", ""
+
+
+def choose(
+    analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool, allowed: Collection[str] = METHODS
+) -> tuple[str, dict[str, tuple[str, str]]]:
+    """The fastest method that can take the circuit (empty if there is none), and each one's :func:`objection`.
+
+    Time is only compared here: how much is too much depends on who asks. Aer's methods, whose seeded counts can be
+    repeated elsewhere, go before stim unless it saves a tenth of a second.
+    """
+    all_of_them = forecasts(analysis, shots)
+    objections = {
+        method: objection(forecast, limits, reproducible=reproducible, allowed=allowed)
+        for method, forecast in all_of_them.items()
+    }
+    free = [all_of_them[method] for method in METHODS if not objections[method][0]]
+    fastest = min(map(_handicapped, free), default=0.0)
+    equals = [forecast.method for forecast in free if _handicapped(forecast) <= fastest + _EQUAL_SECONDS]
+    return (equals[0] if equals else ""), objections
+
+
+def choose_or_refuse(analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool) -> str:
+    """As :func:`choose`; raises :class:`CircuitRejected` if no method is left."""
+    method, objections = choose(analysis, shots, limits, reproducible=reproducible)
+    if method:
+        return method
+    why = "; ".join(f"{name} {text if name == STATEVECTOR else code}" for name, (code, text) in objections.items())
+    code = "too_much_memory" if objections[STATEVECTOR][0] == "too_much_memory" else "no_method"
+    raise CircuitRejected(
+        code,
+        f"no simulator can take its {analysis.active_qubits} qubits: {why}"[:300],
+        field="circuit",
+        remedy="`qscrow simulate --explain` says what each would need",
+    )
+
+
+def refuse_unsuitable(method: str, analysis: Analysis, shots: int, limits: CircuitLimits) -> None:
+    """Raise :class:`CircuitRejected` if ``method``, asked for by name, cannot take the circuit."""
+    forecast = forecasts(analysis, shots)[method]
+    code, text = objection(forecast, limits, reproducible=False)
+    if code and code not in ("truncated", "bond_dimension_unknown"):  # its run has limits of its own
+        raise CircuitRejected(code, f"{method}: {text}", field="method")
+
+
+def size(number: float) -> str:
+    """Bytes as people read them."""
+    if number >= 2**60:
+        return "an exbibyte or more"
+    power = max(0, int(number).bit_length() - 1) // 10
+    number /= 1024**power
+    return f"{number:.0f} {_UNITS[power]}" if number >= 10 or not power else f"{number:.1f} {_UNITS[power]}"
+
+
+def _statevector(analysis: Analysis, shots: int) -> Forecast:
+    amplitudes = _power(analysis.active_qubits)
+    state = _repeated(analysis.gates * amplitudes * _PER_AMPLITUDE, analysis.gates, analysis.dynamic, shots)
+    return Forecast(STATEVECTOR, _around(analysis, shots) + state, amplitudes * _COMPLEX_BYTES)
+
+
+def _density_matrix(analysis: Analysis, shots: int) -> Forecast:
+    """For resets: they are part of the state's evolution here, where the other methods repeat every shot."""
+    elements = _power(2 * analysis.active_qubits)
+    repeats = analysis.mid_circuit or analysis.feed_forward
+    state = _repeated(analysis.gates * elements * _PER_MATRIX_ELEMENT, analysis.gates, repeats, shots)
+    return Forecast(DENSITY_MATRIX, _around(analysis, shots) + state, elements * _COMPLEX_BYTES)
+
+
+def _stabilizer(analysis: Analysis, shots: int) -> Forecast:
+    qubits = analysis.active_qubits
+    once = analysis.gates * qubits * 1e-9
+    seconds = _repeated(once, analysis.gates, analysis.dynamic, shots) + shots * qubits**3 * _PER_TABLEAU_SHOT
+    return Forecast(STABILIZER, _around(analysis, shots) + seconds, qubits**2, *_not_clifford(analysis))
+
+
+def _stim(analysis: Analysis, shots: int) -> Forecast:
+    bits = shots * max(1, analysis.measurements)
+    seconds = _FIXED_SECONDS + analysis.gates * _STIM_PER_GATE + bits * _STIM_PER_SHOT_BIT
+    memory = analysis.active_qubits**2 + 100 * analysis.gates + min(bits, 2**14 * analysis.clbits)
+    return Forecast(STIM, seconds, memory, *_not_clifford(analysis))
+
+
+def _mps(analysis: Analysis, shots: int) -> Forecast:
+    probe, bits = analysis.probe, min(analysis.bond_bits, _UNTHINKABLE_BITS)
+    exact = probe is not None and probe.exact
+    bond = probe.bond_dimension if probe and exact else 2**bits
+    work = probe.work if probe and exact else analysis.crossings * bond**3
+    once = analysis.crossings * _PER_BOND_GATE + work * _PER_BOND_CUBED
+    per_shot = analysis.active_qubits * (_PER_SITE_SHOT + bond**2 * _PER_SITE_BOND_SQUARED)
+    seconds = _around(analysis, shots) + _repeated(once, analysis.gates, analysis.dynamic, shots) + shots * per_shot
+    code = text = ""
+    if probe and not exact:
+        code = "truncated"
+        text = (
+            f"bond dimension {probe.cap} would throw away {probe.discarded_weight:.3g} of the state's weight; at most "
+            f"{NEGLIGIBLE_WEIGHT:g} would pass, and larger bonds were not worth trying"
+        )
+    elif not exact and _bound_is_useless(analysis):
+        code = "bond_dimension_unknown"
+        text = (
+            f"its gates may entangle up to a bond dimension of 2^{analysis.bond_bits}, and a probe was too dear; at "
+            f"most 2^{_KNOWN_BITS} would pass without one"
+        )
+    return Forecast(MPS, seconds, _mps_bytes(analysis, bond), code, text)
+
+
+_FORECASTS = {
+    STATEVECTOR: _statevector,
+    STABILIZER: _stabilizer,
+    MPS: _mps,
+    STIM: _stim,
+    DENSITY_MATRIX: _density_matrix,
+}
+_KNOWN_BITS = 6
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def _bound_is_useless(analysis: Analysis) -> bool:
+    return analysis.bond_bits > _KNOWN_BITS
+
+
+def _best_without_probe(analysis: Analysis, shots: int, limits: CircuitLimits) -> float:
+    """Seconds; infinite if only a matrix product state could take the circuit."""
+    free = (
+        forecast
+        for forecast in forecasts(analysis, shots).values()
+        if not objection(forecast, limits, reproducible=True)[0]
+    )
+    return min((forecast.seconds for forecast in free), default=math.inf)
+
+
+def _not_clifford(analysis: Analysis) -> tuple[str, str]:
+    if analysis.clifford:
+        return "", ""
+    if analysis.feed_forward:
+        return "feed_forward", "gates depend on outcomes; a circuit without `if` would pass"
+    others = ", ".join(f"{number} {family}" for family, number in analysis.families.items() if family != "clifford")
+    return "not_clifford", f"takes Clifford gates only, and the circuit has others: {others}"
+
+
+def _handicapped(forecast: Forecast) -> float:
+    return forecast.seconds + (_WORTH_LEAVING_AER_SECONDS if forecast.method == STIM else 0.0)
+
+
+def _around(analysis: Analysis, shots: int) -> float:
+    return _FIXED_SECONDS + analysis.gates * _PER_GATE + shots * _PER_SHOT
+
+
+def _repeated(seconds: float, gates: int, every_shot: bool, shots: int) -> float:
+    return (seconds + gates * _PER_REPEATED_GATE) * shots if every_shot else seconds
+
+
+def _mps_bytes(analysis: Analysis, bond: int) -> int:
+    """Two matrices a site and one vector of singular values, and room to multiply them."""
+    return 3 * analysis.active_qubits * 2 * bond**2 * _COMPLEX_BYTES
+
+
+def _power(bits: int) -> int:
+    return 2 ** min(bits, _UNTHINKABLE_BITS)
+
+
+def _is_sound(analysis: Analysis) -> bool:
+    counts = (
+        analysis.qubits, analysis.active_qubits, analysis.clbits, analysis.depth, analysis.gates,
+        analysis.two_qubit_gates, analysis.wider_gates, analysis.t_count, analysis.measurements, analysis.resets,
+        analysis.bond_bits, analysis.crossings, *analysis.operations.values(), *analysis.families.values(),
+    )  # fmt: skip
+    labels = (*analysis.operations, *analysis.families)
+    flags = (analysis.clifford, analysis.mid_circuit, analysis.feed_forward)
+    found = analysis.probe
+    if found is not None:
+        counts += (found.cap, found.bond_dimension, found.work)
+        weight = found.discarded_weight
+        if not (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
+            return False
+    return (
+        all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**53 for n in counts)
+        and len(labels) <= 512
+        and all(isinstance(label, str) and re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}", label) for label in labels)
+        and all(isinstance(flag, bool) for flag in flags)
+    )

@@ -1,0 +1,72 @@
+"""What a circuit could run on: each method of a simulator, here or on a cluster, and each IBM backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from oracle.circuits.analysis import METHODS
+from oracle.circuits.limits import CircuitLimits
+from oracle.jobs.errors import InputError
+
+LOCAL, MANAGED, IBM = "local_simulator", "managed_simulator", "ibm_quantum_backend"
+SIMULATORS = (LOCAL, MANAGED)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backend on offer, and for a simulator with a ``method`` that one alone.
+
+    ``name`` is unique among the candidates, ``backend`` (the name, if not given) what the decision names and a spec
+    lists under ``allowed_backends``. ``queue_seconds`` is the wait that is expected now, ``price`` what a run would
+    cost, in the smallest unit of the job's token. Simulators have ``limits``; the rest is for hardware:
+    ``two_qubit_error`` is the median, ``operational`` whether it takes jobs, ``dynamic`` whether gates may depend on
+    outcomes.
+    """
+
+    name: str
+    kind: str
+    max_qubits: int
+    backend: str = ""
+    method: str | None = None
+    limits: CircuitLimits = field(default_factory=CircuitLimits)
+    queue_seconds: float = 0.0
+    price: int = 0
+    basis: tuple[str, ...] = ()
+    two_qubit_error: float | None = None
+    operational: bool = True
+    dynamic: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backend", self.backend or self.name)
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether it computes what hardware would measure."""
+        return self.kind in SIMULATORS
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Candidate:
+        """An IBM backend as its adapter describes it: ``name``, ``qubits``, ``basis``, ``queue_seconds``,
+        ``two_qubit_error``, ``open``, ``price``, and perhaps ``dynamic``. Raises :class:`InputError`."""
+        try:
+            error = description["two_qubit_error"]
+            return cls(
+                name=str(description["name"]),
+                kind=IBM,
+                max_qubits=int(description["qubits"]),
+                queue_seconds=float(description["queue_seconds"]),
+                price=int(description["price"]),
+                basis=tuple(map(str, description["basis"])),
+                two_qubit_error=None if error is None else float(error),
+                operational=bool(description["open"]),
+                dynamic=bool(description.get("dynamic", False)),
+            )
+        except (KeyError, TypeError, ValueError) as err:
+            raise InputError(f"is no description of a backend ({err})", field="backend") from None
+
+
+def by_method(simulator: Candidate) -> list[Candidate]:
+    """``simulator`` with each of its methods, named such as ``aer.statevector``."""
+    return [replace(simulator, name=f"{simulator.name}.{method}", method=method) for method in METHODS]
