@@ -60,6 +60,7 @@ COMMANDS = {
     "content": Entry("content", "app", "Files and archives in the content store.", EVERYONE),
     "oracle": Entry("operator", "app", "Run an oracle: register, stake, earn.", OPERATOR),
     "validator": Entry("validator", "app", "Judge results: register, run, earn fees.", VALIDATOR),
+    "ibm": Entry("ibm", "app", "Backends at IBM, and a stand-in for IBM.", OPERATOR),
     "audit": Entry("auditor", "app", "Rebuild and check what happened, from the chain alone.", AUDITOR),
 }
 

@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from oracle.jobs.errors import InputError
-from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Share, Text, Whole, Words
+from oracle.node.kinds import Addresses, Flag, Kind, Money, Seconds, Share, Text, Url, Whole, Words
 
 LOCAL_CHAINS = frozenset({31337})
 PORT = Whole(1, 65_535, word="off")
@@ -216,6 +216,27 @@ class NodeConfig:
     dask_tls_ca: str = _in("execution", Text(), "", "Certificate of the cluster's authority, a PEM file.")
     dask_tls_cert: str = _in("execution", Text(), "", "Our certificate for the cluster, a PEM file.")
     dask_tls_key: str = _in("execution", Text(), "", "Its key, a PEM file.")
+    ibm_backends: str = _in(
+        "execution", Text(), "", "IBM backends jobs may be promoted to, with commas between, for example `ibm_fez`."
+    )
+    ibm_channel: str = _in(
+        "execution",
+        Text(("ibm_quantum_platform", "local")),
+        "ibm_quantum_platform",
+        "IBM's service, or the fake backends of its client, simulated here.",
+    )
+    ibm_token_file: str = _in(
+        "execution", Text(), "", "File whose first line is the IBM Cloud API key; only its owner may read it."
+    )
+    ibm_instance: str = _in("execution", Text(), "", "CRN of the instance that pays.")
+    ibm_url: str = _in("execution", Url(), "", "A stand-in for IBM's service, such as `qscrow ibm box`.")
+    ibm_max_execution_seconds: int = _in(
+        "execution", Whole(1, 10_800), 60, "Longest time one job may hold a device, which is what IBM charges for."
+    )
+    ibm_max_attempts: int = _in("execution", Whole(1, 100), 2, "How often a job that IBM fails is submitted in all.")
+    ibm_private: bool = _in(
+        "execution", Flag(), False, "Have IBM delete circuit and result once the result has been read."
+    )
 
     metrics_port: int | None = _in(
         "watch", PORT, None, "Port of `/metrics`, `/health` and `/ready`.", option="--metrics-port"
@@ -258,6 +279,7 @@ def contradictions(config: Any) -> Iterator[InputError]:
             field=f"execution.dask_{missing}",
             remedy="tls:// needs all three dask_tls files, and they need tls://",
         )
+    yield from _ibm_contradictions(config)
     if config.max_tip_wei > config.max_fee_wei:
         yield InputError("is more than max_fee", field="transactions.max_tip", remedy="lower it, or raise max_fee")
     if config.health_silence_seconds <= config.poll_seconds:
@@ -269,6 +291,16 @@ def contradictions(config: Any) -> Iterator[InputError]:
     same = (config.metrics_port, config.metrics_host) == (config.gateway_port, config.gateway_host)
     if config.metrics_port is not None and same:
         yield InputError("is the gateway's as well", field="watch.metrics_port", remedy="choose another port")
+
+
+def _ibm_contradictions(config: Any) -> Iterator[InputError]:
+    remote = config.ibm_backends.strip(", ") and config.ibm_channel != "local"
+    for name in ("token_file", "instance"):
+        if remote and not getattr(config, f"ibm_{name}"):
+            remedy = "set it, or name no ibm_backends"
+            yield InputError("is missing", field=f"execution.ibm_{name}", remedy=remedy)
+    if config.ibm_instance and not config.ibm_instance.startswith("crn:"):
+        yield InputError("is no CRN", field="execution.ibm_instance", remedy="copy the one that starts with crn:v1:")
 
 
 def node_settings() -> list[Setting]:

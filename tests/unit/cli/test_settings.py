@@ -141,6 +141,10 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
         "gates.require_baseline_distance_below": "0.2",
         "policy.take_open_jobs": "no",
         "execution.executor": "dask",
+        "execution.ibm_channel": "local",
+        "execution.ibm_instance": "crn:v1:one",
+        "execution.ibm_url": "http://box",
+        "execution.ibm_private": "yes",
         "account.signer_kind": "web3signer",
         "content.kubo_client": "ipfshttpclient",
         "watch.log_format": "json",
@@ -155,6 +159,7 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
         "execution.executor": {"QSCROW_EXECUTION_DASK_SCHEDULER": "tcp://x:1"},
         "execution.dask_scheduler": {"QSCROW_EXECUTION_EXECUTOR": "dask"},
         **{f"execution.dask_tls_{name}": CLUSTER for name in ("ca", "cert", "key")},
+        "execution.ibm_backends": {"QSCROW_EXECUTION_IBM_CHANNEL": "local"},
     }
     text = other.get(setting.name) or {"Text": "word", "File": "/file", "Files": "/file", "Secret": "word"}.get(
         type(setting.kind).__name__, "77"

@@ -1,0 +1,98 @@
+"""Opening the IBM backends an operator has chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from oracle.backends.ibm.account import Account
+from oracle.backends.ibm.adapter import IbmBackend
+from oracle.backends.ibm.notes import Notes, ResultKeeper
+from oracle.circuits.limits import CircuitLimits
+from oracle.jobs.errors import BackendUnavailable, InputError
+
+
+class IbmSettings(Protocol):
+    """What :func:`open_ibm` reads of a node's settings; ``docs/ibm.md`` explains each."""
+
+    ibm_backends: str
+    ibm_channel: str
+    ibm_token_file: str
+    ibm_instance: str
+    ibm_url: str
+    ibm_max_execution_seconds: int
+    ibm_max_attempts: int
+    ibm_private: bool
+
+
+@dataclass(frozen=True)
+class IbmProvider:
+    """The account and its chosen backends, in the operator's order."""
+
+    account: Account
+    backends: list[IbmBackend]
+
+    def reconcile(self, tag: str) -> tuple[IbmBackend, str] | None:
+        """The backend that has a job under ``tag``, and its reference. Ask before choosing a backend: queues change,
+        and whichever is the least busy after a restart may be another one. Raises :class:`BackendUnavailable`."""
+        for backend in self.backends:
+            if reference := backend.reconcile(tag):
+                return backend, reference
+        return None
+
+    def close(self) -> None:
+        """Release everything; jobs at IBM go on."""
+        for backend in self.backends:
+            backend.close()
+        self.account.close()
+
+
+def open_ibm(
+    settings: IbmSettings, folder: Path, limits: CircuitLimits | None = None, *, keeper: ResultKeeper | None = None
+) -> IbmProvider | None:
+    """The backends named in ``settings.ibm_backends``, or ``None`` if there are none. Notes are kept in ``folder``.
+
+    Raises :class:`InputError` for settings that cannot work (no token file, a wrong token, an unknown backend) and
+    :class:`BackendUnavailable` if IBM does not answer.
+    """
+    names = [name.strip() for name in settings.ibm_backends.split(",") if name.strip()]
+    if not names:
+        return None
+    account = Account(
+        channel=settings.ibm_channel,
+        token_file=Path(settings.ibm_token_file).expanduser().absolute() if settings.ibm_token_file else None,
+        instance=settings.ibm_instance,
+        url=settings.ibm_url,
+    )
+    try:
+        _check_names(names, account.backends())
+        notes = Notes(folder)
+        backends = [
+            IbmBackend(
+                account,
+                name,
+                notes,
+                limits=limits,
+                max_execution_seconds=settings.ibm_max_execution_seconds,
+                most_attempts=settings.ibm_max_attempts,
+                private=settings.ibm_private,
+                keeper=keeper,
+            )
+            for name in names
+        ]
+    except BaseException:
+        account.close()
+        raise
+    return IbmProvider(account, backends)
+
+
+def _check_names(names: list[str], known: list[str]) -> None:
+    if not known:
+        raise BackendUnavailable("IBM lists no backend for this instance", field="execution.ibm_instance")
+    for name in names:
+        if name not in known:
+            text = f"{name[:60]!r} is none of this instance's backends"
+            raise InputError(
+                text, field="execution.ibm_backends", remedy=f"use some of {', '.join(sorted(known)[:20])}"
+            )
