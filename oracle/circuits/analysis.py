@@ -156,56 +156,64 @@ class Forecast:
 
 def analyse(circuit: Any) -> Analysis:
     """The figures of ``circuit``, whose gates must be Qiskit's own; without a probe. Linear in its size."""
-    from oracle.circuits.clifford import clifford_steps
+    from oracle.circuits.load import depth_of
 
-    places = {bit: index for index, bit in enumerate(circuit.qubits)}
+    width = circuit.num_qubits
     families: Counter[str] = Counter()
     figures: Counter[str] = Counter()
-    starts, ranks = [0] * (len(places) + 1), [0] * (len(places) + 1)
+    starts, ranks = [0] * (width + 1), [0] * (width + 1)
     touched: set[int] = set()
     measured: set[int] = set()
     mid_circuit = feed_forward = False
-    for step, qubits, conditional in _steps(circuit, [places[bit] for bit in circuit.qubits]):
+    kinds: dict[str, _Kind] = {}  # of gates without angles: each is looked at once
+    for step, qubits, conditional in _steps(circuit, list(range(width))):
         name = step.name
         if name == "barrier":
             continue
-        touched.update(qubits)
+        if len(touched) < width:
+            touched.update(qubits)
         feed_forward |= conditional
-        mid_circuit |= not measured.isdisjoint(qubits)
+        if measured:
+            mid_circuit |= not measured.isdisjoint(qubits)
         if name in _NO_GATES:
             figures[name] += 1
             if name == "measure":
                 measured.update(qubits)
             continue
-        clifford = clifford_steps(name, step.params) is not None
-        t_gates = 0 if clifford else _t_gates(name, step.params)
-        figures["gates"] += 1
-        figures["t"] += t_gates
-        figures["two" if len(qubits) == 2 else "wider" if len(qubits) > 2 else "one"] += 1
-        families["clifford" if clifford else "t" if t_gates else "rotation" if name in _ROTATIONS else "other"] += 1
+        kind = kinds.get(name)
+        if kind is None:
+            kind = _kind(name, step.params)
+            if not step.params:
+                kinds[name] = kind
+        families[kind.family] += 1
+        if kind.t_gates:
+            figures["t"] += kind.t_gates
         if len(qubits) > 1:
+            figures["two" if len(qubits) == 2 else "wider"] += 1
             bits = 1 if name in _TWO_TERMS else 2 * (len(qubits) // 2)
             first, last = min(qubits), max(qubits)
-            for table, value in ((starts, 1), (ranks, bits)):
-                table[first] += value
-                table[last] -= value
+            starts[first] += 1
+            starts[last] -= 1
+            ranks[first] += bits
+            ranks[last] -= bits
+    gates = sum(families.values())
     return Analysis(
-        qubits=circuit.num_qubits,
+        qubits=width,
         active_qubits=len(touched),
         clbits=circuit.num_clbits,
-        depth=circuit.depth(),
-        gates=figures["gates"],
+        depth=depth_of(circuit),
+        gates=gates,
         operations={name: int(number) for name, number in sorted(circuit.count_ops().items())},
         families=dict(sorted(families.items())),
         two_qubit_gates=figures["two"],
         wider_gates=figures["wider"],
         t_count=figures["t"],
-        clifford=families["clifford"] == figures["gates"] and not feed_forward,
+        clifford=families["clifford"] == gates and not feed_forward,
         measurements=figures["measure"],
         resets=figures["reset"],
         mid_circuit=mid_circuit,
         feed_forward=feed_forward,
-        bond_bits=max((min(r, i + 1, len(places) - 1 - i) for i, r in enumerate(_sums(ranks)[:-1])), default=0),
+        bond_bits=max((min(r, i + 1, width - 1 - i) for i, r in enumerate(_sums(ranks)[:-1])), default=0),
         crossings=sum(_sums(starts)),
     )
 
@@ -268,6 +276,24 @@ def _steps(circuit: Any, places: list[int], conditional: bool = False) -> Iterat
             continue
         for block in step.operation.blocks:
             yield from _steps(block, qubits, conditional=True)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a gate is, at its angles: its family, and how many T gates it stands for."""
+
+    family: str
+    t_gates: int
+
+
+def _kind(name: str, parameters: list[Any]) -> _Kind:
+    from oracle.circuits.clifford import clifford_steps
+
+    if clifford_steps(name, parameters) is not None:
+        return _Kind("clifford", 0)
+    if t_gates := _t_gates(name, parameters):
+        return _Kind("t", t_gates)
+    return _Kind("rotation" if name in _ROTATIONS else "other", 0)
 
 
 def _t_gates(name: str, parameters: list[Any]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from oracle.jobs.errors import CircuitRejected
@@ -43,7 +42,7 @@ def clifford_steps(name: str, parameters: list[Any]) -> Steps | None:
 
 def as_clifford(circuit: Any) -> Any | None:
     """``circuit`` of plain Clifford gates, measurements, resets and barriers; ``None`` if it has anything else."""
-    if all(step.name in _AS_THEY_ARE or step.name in ("measure", "reset", "barrier") for step in circuit.data):
+    if _AS_THEY_ARE.keys() | {"measure", "reset", "barrier"} >= circuit.count_ops().keys():
         return circuit
     from qiskit.circuit import library
 
@@ -69,8 +68,8 @@ def sample(circuit: Any, shots: int, seed: int, outcomes: int) -> dict[str, int]
     import stim
 
     width = circuit.num_clbits
-    sampler = stim.Circuit("\n".join(_stim_lines(circuit))).compile_sampler(seed=seed)
-    columns = _last_measurements(circuit)
+    text, columns = _as_stim(circuit)
+    sampler = stim.Circuit(text).compile_sampler(seed=seed)
     counts: dict[bytes, int] = {}
     for first in range(0, shots, _CHUNK_SHOTS):
         records = sampler.sample(min(_CHUNK_SHOTS, shots - first))
@@ -147,15 +146,17 @@ _ROTATIONS = {
 }  # fmt: skip
 
 
-def _stim_lines(circuit: Any) -> Iterator[str]:
-    places = {bit: index for index, bit in enumerate(circuit.qubits)}
+def _as_stim(circuit: Any) -> tuple[str, dict[int, int]]:
+    """``circuit`` in stim's language; and for each classical bit, the number of the measurement that wrote it last."""
+    qubits = {bit: str(index) for index, bit in enumerate(circuit.qubits)}
+    clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
+    words: list[str] = []
+    written: list[int] = []
     for step in circuit.data:
-        if step.name != "barrier":
-            yield f"{_STIM[step.name]} {' '.join(str(places[bit]) for bit in step.qubits)}"
-
-
-def _last_measurements(circuit: Any) -> dict[int, int]:
-    """Classical bit to the number of the measurement that wrote it last."""
-    places = {bit: index for index, bit in enumerate(circuit.clbits)}
-    written = (step.clbits[0] for step in circuit.data if step.name == "measure")
-    return {places[bit]: number for number, bit in enumerate(written)}
+        name = step.name
+        if name == "barrier":
+            continue
+        words += ["\n", _STIM[name], *[qubits[bit] for bit in step.qubits]]
+        if name == "measure":
+            written.append(clbits[step.clbits[0]])
+    return " ".join(words), {bit: number for number, bit in enumerate(written)}

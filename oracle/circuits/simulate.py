@@ -27,7 +27,7 @@ from oracle.circuits.analysis import (
 from oracle.circuits.clifford import as_clifford, sample
 from oracle.circuits.instructions import Part
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY
-from oracle.circuits.load import check_circuit, instructions_digest, load_all
+from oracle.circuits.load import check_circuit, depth_of, instructions_digest, load_all
 from oracle.circuits.observables import bases, estimate
 from oracle.circuits.run import RunRequest
 from oracle.jobs.errors import CircuitRejected
@@ -172,7 +172,7 @@ def _facts(circuit: Any, prepared: _Prepared, measured: _Measured, digest: str) 
         "counts": measured.counts,
         "qubits": circuit.num_qubits,
         "clbits": prepared.width,
-        "depth": circuit.depth(),
+        "depth": depth_of(circuit),
         "operations": {name: int(number) for name, number in circuit.count_ops().items()},
         "method": prepared.method,
         "engine": STIM if prepared.method == STIM else f"aer-{prepared.method}",
@@ -288,9 +288,11 @@ def _unfolded(circuit: Any) -> Any:
 
 
 def _without_definitions(circuit: Any) -> Any:
+    from qiskit.circuit import CONTROL_FLOW_OP_NAMES
+
     while own := {step.name for step in circuit.data if not (_is_basic(step) or step.is_control_flow())}:
         circuit = circuit.decompose(gates_to_decompose=sorted(own))
-    if not any(step.is_control_flow() for step in circuit.data):
+    if not any(name in CONTROL_FLOW_OP_NAMES for name in circuit.count_ops()):
         return circuit
     plain = circuit.copy_empty_like()
     for step in circuit.data:
