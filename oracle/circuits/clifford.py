@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from oracle.jobs.errors import CircuitRejected
@@ -70,24 +71,32 @@ def sample(circuit: Any, shots: int, seed: int, outcomes: int) -> dict[str, int]
     width = circuit.num_clbits
     text, columns = _as_stim(circuit)
     sampler = stim.Circuit(text).compile_sampler(seed=seed)
-    counts: dict[bytes, int] = {}
+    places, numbers = [width - 1 - clbit for clbit in columns], list(columns.values())
+    counts: Counter[str] = Counter()
     for first in range(0, shots, _CHUNK_SHOTS):
-        records = sampler.sample(min(_CHUNK_SHOTS, shots - first))
-        bits = np.zeros((len(records), width), dtype=bool)
-        for clbit, record in columns.items():
-            bits[:, width - 1 - clbit] = records[:, record]
-        rows, repeats = np.unique(np.packbits(bits, axis=1), axis=0, return_counts=True)
-        for row, repeat in zip(rows, repeats, strict=True):
-            key = row.tobytes()
-            counts[key] = counts.get(key, 0) + int(repeat)
+        # Records that are equal are counted before anything else is done with them.
+        records, repeats = _distinct(sampler.sample_bit_packed(min(_CHUNK_SHOTS, shots - first)))
+        bits = np.full((len(records), width), ord("0"), dtype=np.uint8)
+        bits[:, places] += np.unpackbits(records, axis=1, bitorder="little")[:, numbers]
+        digits = bits.tobytes().decode()
+        for row, repeat in enumerate(repeats):
+            counts[digits[row * width : (row + 1) * width]] += repeat
         if len(counts) > outcomes:
             raise CircuitRejected(
                 "too_many_outcomes",
                 f"it gave more than {outcomes} distinct outcomes",
                 remedy="ask for fewer shots or measure fewer qubits",
             )
-    unused = -width % 8
-    return {f"{int.from_bytes(key, 'big') >> unused:0{width}b}": number for key, number in counts.items()}
+    return dict(counts)
+
+
+def _distinct(rows: Any) -> tuple[Any, list[int]]:
+    """The distinct rows of an array of bytes, in order of appearance, and how often each is there."""
+    import numpy as np
+
+    data, size = rows.tobytes(), rows.shape[1]
+    found = Counter(data[start : start + size] for start in range(0, len(data), size))
+    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), size), list(found.values())
 
 
 def _quarter_turns(angle: Any) -> int | None:

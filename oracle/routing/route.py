@@ -11,18 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from oracle.circuits.analysis import METHODS, Analysis, Forecast, choose, forecasts, size
-from oracle.circuits.lint import LintReport
+from oracle.circuits.analysis import METHODS, STATEVECTOR, Analysis, Forecast, choose, forecasts, size
+from oracle.circuits.lint import MEMORY, LintReport
 from oracle.routing.candidates import IBM, LOCAL, MANAGED, Candidate, by_method
 
 __all__ = ["IBM", "LOCAL", "MANAGED", "REVIEW", "Candidate", "Decision", "Policy", "Verdict", "needs_analysis", "route"]
 
 REVIEW = "reject_requires_review"
 TAKEN, LATER = "taken", "another_comes_first"
-# A forecast may be off by this factor; only what is too slow even so is refused for it.
-TIME_SLACK = 2
-# Whatever it is, a circuit of so few qubits and gates runs in a moment, and its lint says enough.
-PLAIN_QUBITS, PLAIN_GATES = 16, 2_000
+# Whatever it is, a circuit of so few qubits and gates runs in a moment, and its lint says enough, unless its result may
+# be too large.
+PLAIN_QUBITS, PLAIN_GATES, PLAIN_RESULT_BYTES = 16, 2_000, 2**18
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,13 @@ class Decision:
     constraints: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def obstacle(self) -> str:
+        """Why nothing was taken, as one code: what keeps a simulator from holding the state, which takes any circuit,
+        or ``no_backend``."""
+        states = (verdict.code for verdict in self.verdicts if verdict.method == STATEVECTOR)
+        return next((code for code in states if code in ("too_much_memory", "too_slow")), "no_backend")
+
+    @property
     def reason(self) -> str:
         """Why what was chosen was taken; empty if nothing was."""
         return next((verdict.text for verdict in self.verdicts if verdict.code == TAKEN), "")
@@ -93,10 +99,18 @@ class Decision:
 
 
 def needs_analysis(spec: Mapping[str, Any], report: LintReport) -> bool:
-    """Whether the lint's figures are too little to route a circuit by: it is large, or may leave the simulators."""
-    if spec["quantum"]["backend_policy"] != "simulator":
+    """Whether the lint's figures are too little to route a circuit by: it or its result is large, or it may leave the
+    simulators."""
+    if spec["quantum"]["backend_policy"] != "simulator" or _result_bytes(spec, report) > PLAIN_RESULT_BYTES:
         return True
     return report.qubits > PLAIN_QUBITS or report.expanded_gates > PLAIN_GATES or report.dynamic
+
+
+def _result_bytes(spec: Mapping[str, Any], report: LintReport) -> int:
+    """No result is longer as JSON: every outcome occurs, and every shot is told if it has to be."""
+    width, shots = max(report.qubits, report.clbits), spec["quantum"]["shots"]
+    told = min(shots, 2 ** min(width, 60)) + (shots if spec["quantum"].get("result") == MEMORY else 0)
+    return report.executions * told * (width + 14)
 
 
 def reproducible(spec: Mapping[str, Any]) -> bool:
@@ -201,7 +215,7 @@ def _simulator_objection(
         allowed=policy.methods,
     )
     code, text = objections[forecast.method]
-    most = TIME_SLACK * min(offer.limits.cpu_seconds, offer.limits.wall_seconds)
+    most = min(offer.limits.cpu_seconds, offer.limits.wall_seconds)
     if not code and forecast.seconds > most:
         return "too_slow", f"would take about {_duration(forecast.seconds)}, a forecast of {_duration(most)} would pass"
     return code, text

@@ -144,7 +144,7 @@ CASES = [
     raw("more bytes than allowed", "circuit_too_large", H2 + b"//" + b"x" * 2**20 + END2),
     two("ten million qubits", "too_many_qubits", b"qreg r[10000000];"),
     two("a billion classical bits", "too_many_clbits", b"creg r[1000000000];"),
-    two("many small registers", "too_many_clbits", b"".join(b"creg r%d[1];" % n for n in range(300))),
+    two("many small registers", "too_many_registers", b"".join(b"creg r%d[1];" % n for n in range(300))),
     two("register of no size", "bad_number", b"qreg r[0];"),
     two("register of negative size", "bad_number", b"qreg r[-1];"),
     two("register of absurd size", "bad_number", b"qreg r[" + b"9" * 5000 + b"];"),

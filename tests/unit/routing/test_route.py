@@ -101,7 +101,7 @@ def test_route__nobody_on_offer__is_for_review() -> None:
         (spec(method="replay"), CLIFFORD, Policy(), "aer.stim", "not_reproducible", ("would pass",)),
         (spec(), HUGE, Policy(), "aer.statevector", "too_much_memory", ("exbibyte", "6.0 GiB")),
         (spec(), DENSE, Policy(), "aer.density_matrix", "too_much_memory", ("16 TiB", "6.0 GiB")),
-        (spec(), SLOW, Policy(), "aer.statevector", "too_slow", ("2 min would pass",)),
+        (spec(), SLOW, Policy(), "aer.statevector", "too_slow", ("60 s would pass",)),
         (spec(), HUGE, Policy(), "aer.matrix_product_state", "bond_dimension_unknown", ("2^30", "2^6")),
         (
             spec(), replace(HUGE, probe=Probe(16, 16, 3.5, 9)), Policy(),
@@ -146,7 +146,7 @@ def test_route__feed_forward__needs_hardware_that_can() -> None:
 
 
 def test_route__too_much_for_here__goes_to_the_cluster_and_says_so() -> None:
-    decision = route(spec(), replace(DENSE, qubits=30, active_qubits=30, gates=40), ALL)
+    decision = route(spec(), replace(DENSE, qubits=30, active_qubits=30, gates=20), ALL)
 
     assert (decision.choice, decision.backend, decision.method) == (MANAGED, "dask", "statevector")
 
