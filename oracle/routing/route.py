@@ -7,13 +7,13 @@ operator's policy exclude is not taken, whatever else is on offer, and if none i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from oracle.circuits.analysis import METHODS, STATEVECTOR, Analysis, Forecast, choose, forecasts, size
 from oracle.circuits.lint import MEMORY, LintReport
-from oracle.routing.candidates import IBM, LOCAL, MANAGED, Candidate, by_method
+from oracle.routing.candidates import IBM, LOCAL, MANAGED, NOT_OFFERED, Candidate, by_method
 
 __all__ = ["IBM", "LOCAL", "MANAGED", "REVIEW", "Candidate", "Decision", "Policy", "Verdict", "needs_analysis", "route"]
 
@@ -128,7 +128,8 @@ def route(
     """Choose for a circuit: simulators go before hardware, and of either the soonest result.
 
     ``circuit`` is its analysis, or its width alone; then simulators count as one candidate each and choose their
-    method themselves. Names of candidates must differ.
+    method themselves. Names of candidates must differ. Where methods are weighed, engines that are not offered at all
+    have their verdicts too, after the candidates'.
     """
     policy = policy or Policy()
     analysis = None if isinstance(circuit, int) else circuit
@@ -136,7 +137,7 @@ def route(
     judged = [_judged(spec, circuit, offer, policy) for offer in offers]
     ranked = sorted((verdict for verdict in judged if verdict.eligible), key=_rank)
     best = _preferred(spec, analysis, ranked, offers, policy)
-    verdicts = tuple(_placed(verdict, best) for verdict in judged)
+    verdicts = (*(_placed(verdict, best) for verdict in judged), *_absent(offers))
     return Decision(
         choice=best.kind if best else REVIEW,
         backend=best.backend if best else None,
@@ -146,6 +147,13 @@ def route(
         circuit=analysis.as_dict() if analysis else None,
         constraints=_constraints(spec, policy),
     )
+
+
+def _absent(offers: Iterable[Candidate]) -> Iterator[Verdict]:
+    """The engines beside the methods of a simulator that nobody has, if methods are weighed at all."""
+    if any(offer.method for offer in offers):
+        for name, why in NOT_OFFERED.items():
+            yield Verdict(name, LOCAL, name, None, "not_offered", why)
 
 
 def _expanded(candidate: Candidate, analysis: Analysis | None) -> list[Candidate]:

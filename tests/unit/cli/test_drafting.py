@@ -96,7 +96,7 @@ def test_simulate__explain_json__is_the_decision(qscrow, draft):
     decision = qscrow("simulate", draft, "--explain", "--json").json
 
     assert (decision["choice"], decision["backend"], decision["method"]) == ("local_simulator", "aer", "stabilizer")
-    assert len(decision["candidates"]) == 5 and decision["circuit"]["clifford"] is True
+    assert len(decision["candidates"]) == 7 and decision["circuit"]["clifford"] is True
 
 
 def test_simulate__json__is_the_run(qscrow, draft):
