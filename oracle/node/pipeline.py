@@ -192,7 +192,8 @@ class Pipeline:
         routing = json.loads(job.result or "{}").get("routing")
         if routing is None:  # rebuilt from the chain: accepted by a node that lost its journal
             routing = self._routed(spec, request, report)[0].as_dict()
-        request = replace(request, method=routing.get("method") or request.method)
+        if report.executions == 1:  # of several circuits each takes its own best method, here as in a replay
+            request = replace(request, method=routing.get("method") or request.method)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
         backend = self._t.backend
         reference = backend.reconcile(tag) or backend.submit(request, tag, expected_seconds=job.seconds)
@@ -282,15 +283,15 @@ class Pipeline:
         analysis = backend.analyse(request, timeout=limits.wall_seconds) if needs_analysis(spec, report) else None
         decision = route(spec, analysis or report.qubits, [backend.candidate()])
         if decision.choice == REVIEW:
-            raise PolicyDenied("no_backend", "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
+            raise PolicyDenied(decision.obstacle, "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
         chosen = replace(request, method=decision.method or request.method)
         once = (
             backend.forecast(chosen, analysis)
             if analysis
             else backend.estimate(chosen, report.qubits, report.expanded_gates, dynamic=report.dynamic)
         )
-        seconds = min(once.seconds * max(1, report.executions), limits.wall_seconds)
-        return decision, replace(once, seconds=seconds)
+        times = 1 if analysis else max(1, report.executions)  # an analysis tells of all of them
+        return decision, replace(once, seconds=min(once.seconds * times, limits.wall_seconds))
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
         try:

@@ -14,7 +14,7 @@ from oracle.node.journal import Journal, Step
 # The kind of job that gets to a step which a plain one never sees. A new step that a plain job does not reach either
 # fails its tests until it is listed here.
 KIND = {Step.DELIVERED: "challenged", Step.DECLINING: "declined"}
-REASONS = {"declined": "too_many_qubits", "failing": "circuit_broke"}
+REASONS = {"declined": "budget_too_low", "failing": "circuit_broke"}
 WRITES = sorted(
     name
     for name, method in inspect.getmembers(Journal, inspect.isfunction)
