@@ -15,7 +15,6 @@ from oracle.node.config import NodeConfig
 from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
 from oracle.node.gates import AwaitsApproval, Stage
 from oracle.node.journal import Journal, Step
-from oracle.routing.route import Decision
 
 REQUESTER, OTHER, ORACLE = ("0x" + digits * 20 for digits in ("33", "44", "22"))
 SOURCE = b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\nh q[0];\ncx q[0],q[1];\nmeasure q -> c;\n'
@@ -25,7 +24,6 @@ SPEC = normalise(
     requester=f"did:pkh:eip155:31337:{REQUESTER}",
     circuit="ipfs://f01551220" + "00" * 32,
 )
-HARDWARE = Decision(HARDWARE_CHOICE, "ibm_fez", {})
 SIMULATED = {"queue_minutes": 1, "simulated": True, "baseline_distance": 0.01, "promoted": True}
 NO_QUESTIONS = {"gate_approvals": frozenset()}
 
@@ -46,19 +44,18 @@ def job(journal, job_id, *, taken=None, requester=REQUESTER):
     return row
 
 
-def admit(journal, row, decision=HARDWARE, *, stage=Stage.ACCEPTANCE, config=NO_QUESTIONS, **known):
+def admit(journal, row, choice=HARDWARE_CHOICE, *, stage=Stage.ACCEPTANCE, config=NO_QUESTIONS, **known):
     limits = CircuitLimits()
     request = RunRequest(SOURCE, "openqasm2", 1_000, 1, limits)
     keeper = Gatekeeper(journal, NodeConfig(**config), ORACLE)
-    return keeper.admit(row, SPEC, decision, lint(SOURCE, "openqasm2", limits), request, stage=stage, **known)
+    return keeper.admit(row, SPEC, choice, lint(SOURCE, "openqasm2", limits), request, stage=stage, **known)
 
 
 def test_admit__simulator__passes_no_gates_unless_all_do(journal):
-    simulator = Decision("local_simulator", "aer", {})
     row = job(journal, 1)
 
-    assert admit(journal, row, simulator) == []
-    assert admit(journal, row, simulator, config={**NO_QUESTIONS, "gate_apply_to": "all"})
+    assert admit(journal, row, "local_simulator") == []
+    assert admit(journal, row, "local_simulator", config={**NO_QUESTIONS, "gate_apply_to": "all"})
 
 
 def test_admit__hardware__is_asked_about_once(journal):

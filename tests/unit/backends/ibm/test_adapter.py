@@ -13,7 +13,7 @@ import pytest
 from oracle.backends.base import BackendStatus
 from oracle.backends.ibm.adapter import least_busy
 from oracle.backends.ibm.box import CANCEL, DONE_BUT_500, FAIL, HANG, HOLD, OVERRUN
-from oracle.backends.ibm.notes import Notes
+from oracle.backends.ibm.notes import KeptResults, Notes
 from oracle.backends.ibm.result import STAND_IN
 from oracle.backends.ibm.select import IbmProvider
 from oracle.circuits.limits import CircuitLimits
@@ -203,7 +203,9 @@ def test_submit__same_tag_on_another_backend__is_not_submitted_there(account, ba
         other.submit(request_for(), tag)
 
     assert other.reconcile(tag) is None
-    assert IbmProvider(account, [other, backend]).reconcile(tag) == (backend, reference)
+    provider = IbmProvider(account, [other, backend], Notes(folder), KeptResults(folder))
+    assert provider.reconcile(tag) == (backend, reference)
+    assert provider.holder(tag) is backend
     assert len(jobs_of(box, tag)) == 1
 
 
@@ -418,29 +420,14 @@ def test_submit__longer_than_the_time_limit__is_refused(backend, box, tag):
 # ------------------------------------------------------------------------------------------------ private
 
 
-class FileKeeper:
-    """Keeps answers in files, unsealed: enough for the order of things."""
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def keep(self, reference, answer):
-        (self._folder / reference).write_bytes(answer)
-
-    def recall(self, reference):
-        path = self._folder / reference
-        return path.read_bytes() if path.exists() else None
-
-
 def test_private__without_a_keeper__is_refused(account, tmp_path, open_backend):
     with pytest.raises(InputError, match="only once"):
         open_backend(account, tmp_path, private=True)
 
 
 def test_private__result_read_before_a_crash__is_still_there(account, box, tag, tmp_path, open_backend):
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    options = {"private": True, "keeper": FileKeeper(kept)}
+    kept = KeptResults(tmp_path / "kept")
+    options = {"private": True, "keeper": kept}
     backend = open_backend(account, tmp_path / "notes", **options)
     reference = backend.submit(request_for(), tag)
     first = backend.result(reference, TIMEOUT)
