@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from oracle.audit.ledger import build_ledger
-from oracle.backends.ibm.box import CANCEL, DONE_BUT_500, FAIL, HOLD, OVERRUN, Box
+from oracle.backends.aer import AerBackend
+from oracle.backends.ibm.box import CANCEL, FAIL, HOLD, OVERRUN, Box
 from oracle.backends.ibm.process import Process
 from oracle.chain.client import ChainClient
 from oracle.chain.deploy import deploy
 from oracle.chain.history import fetch_job
 from oracle.chain.localnet import advance_time, dev_accounts, in_process_chain
 from oracle.chain.sender import Sender
+from oracle.circuits.sandbox import Sandbox
 from oracle.content.store import BlockStore
 from oracle.jobs.states import State
 from oracle.node.approvals import Approvals
@@ -153,12 +155,27 @@ class Lasting(Process):
         """Not yet."""
 
 
+class LastingAer(AerBackend):
+    """Outlives its node."""
+
+    def close(self) -> None:
+        """Not yet."""
+
+
+@pytest.fixture(scope="module")
+def aer():
+    """The simulator of all nodes here."""
+    with Sandbox(1) as sandbox:
+        yield LastingAer(sandbox)
+
+
 @pytest.fixture
-def lab(box, helpers, tmp_path, tmp_path_factory, monkeypatch):
+def lab(box, helpers, aer, tmp_path, tmp_path_factory, monkeypatch):
     box.calm()
     box.jobs.clear()
     for module in ("account", "compiler"):
         monkeypatch.setattr(f"oracle.backends.ibm.{module}.Process", helpers)
+    monkeypatch.setattr("oracle.node.assembly.open_backend", lambda *_: aer)
     monkeypatch.setattr("oracle.backends.ibm.adapter.QUEUE_SECONDS", 0.0)
     monkeypatch.setattr("oracle.node.hardware.SILENCE_SECONDS", 0.1)
     monkeypatch.setattr("oracle.node.service.TIDY_SECONDS", 0.0)
@@ -356,7 +373,6 @@ def test_hardware__ibm_silent_when_a_job_is_given_up__cancels_it_later(lab):
     ("request_", "what"),
     [
         ("POST /jobs", 429),
-        ("POST /jobs", DONE_BUT_500),
         ("GET /jobs/*", 429),
         ("GET /jobs/*/results", 429),
         ("GET /backends/*/status", 429),
@@ -393,10 +409,10 @@ def test_hardware__ibm_out_of_reach__node_starts_and_declines_in_time(lab):
     hardware = lab.submit()
     simulator = lab.submit(quantum={"backend_policy": "simulator"})
 
-    with lab.node(ibm_url="http://127.0.0.1:9") as node:
+    with lab.node(ibm_url="http://127.0.0.1:9", margin_seconds=600) as node:
         lab.until(node, lambda: lab.history(simulator).state == State.SETTLED, "the simulator job")
         lab.until(node, waits(node, hardware, Step.SEEN), "the hardware job to wait")
-        advance_time(lab.chain.w3, 3_598)
+        advance_time(lab.chain.w3, 3_200)
         lab.until_idle(node)
 
     history = lab.history(hardware)
