@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -75,6 +76,10 @@ def open_ibm(
     names = [name.strip() for name in settings.ibm_backends.split(",") if name.strip()]
     if not names:
         return None
+    if find_spec("qiskit_ibm_runtime") is None:
+        raise InputError(
+            "needs qiskit-ibm-runtime", field="execution.ibm_backends", remedy="pip install 'qscrow[ibm]', or name none"
+        )
     account = Account(
         channel=settings.ibm_channel,
         token_file=Path(settings.ibm_token_file).expanduser().absolute() if settings.ibm_token_file else None,

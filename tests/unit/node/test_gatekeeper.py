@@ -25,6 +25,7 @@ SPEC = normalise(
     circuit="ipfs://f01551220" + "00" * 32,
 )
 SIMULATED = {"queue_minutes": 1, "simulated": True, "baseline_distance": 0.01, "promoted": True}
+BUDGETS = {"gate_approvals": frozenset({"budget_over"}), "gate_approval_budget_wei": 0}
 NO_QUESTIONS = {"gate_approvals": frozenset()}
 
 
@@ -89,6 +90,43 @@ def test_admit__submission__needs_what_the_simulation_tells(journal):
 def test_admit__submission__does_not_count_the_job_itself(journal):
     row = job(journal, 1, taken=HARDWARE_CHOICE)
     assert admit(journal, row, stage=Stage.SUBMISSION, config={**NO_QUESTIONS, "gate_runs_per_day": 1}, **SIMULATED)
+
+
+def test_admit__submission__others_taken_since_do_not_push_it_out(journal):
+    row = job(journal, 1, taken=HARDWARE_CHOICE)
+    job(journal, 2, taken=HARDWARE_CHOICE)
+    limits = {**NO_QUESTIONS, "gate_runs_per_day": 1, "gate_runs_per_requester": 1}
+    assert admit(journal, row, stage=Stage.SUBMISSION, config=limits, **SIMULATED)
+
+
+def test_admit__provider_tells_of_more_runs_than_the_journal__counts_them(journal):
+    limits = {**NO_QUESTIONS, "gate_runs_per_day": 3}
+    assert admit(journal, job(journal, 1), config=limits, runs_at_provider=2)
+    with pytest.raises(PolicyDenied, match="3 runs in 24 hours"):
+        admit(journal, job(journal, 2), config=limits, runs_at_provider=3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "later"),
+    [
+        (TERMS, {"budget": TERMS.budget + 5}),
+        (replace(TERMS, oracle=ZERO_ADDRESS), {"oracle": ORACLE}),
+        (replace(TERMS, oracle=ZERO_ADDRESS), {"oracle": ORACLE, "budget": TERMS.budget + 5}),
+    ],
+    ids=["promoted", "taken", "taken and promoted"],
+)
+def test_admit__approved_job_whose_terms_went_on__stays_approved(journal, asked, later):
+    journal.add_job(1, asked, 3, b"h" * 32)
+    with pytest.raises(AwaitsApproval):
+        admit(journal, journal.job(1), config=BUDGETS)
+    keeper = Gatekeeper(journal, NodeConfig(), ORACLE)
+    keeper._approvals.answer(1, True)
+    row = journal.advance(journal.job(1), Step.CHECKED, terms=replace(asked, **later))
+
+    assert admit(journal, row, config=BUDGETS)
+    other = journal.advance(row, Step.CHECKED, terms=replace(row.terms, deliver_by=201))
+    with pytest.raises(AwaitsApproval):
+        admit(journal, other, config=BUDGETS)
 
 
 @pytest.mark.parametrize(
