@@ -24,6 +24,8 @@ from oracle.jobs.errors import (
     BackendUnavailable,
     ChainError,
     CircuitRejected,
+    ContentNotFound,
+    ContentUnavailable,
     InputError,
     JournalError,
     PolicyDenied,
@@ -32,6 +34,7 @@ from oracle.jobs.errors import (
 from oracle.jobs.states import TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import DAY
+from oracle.node.database import JournalUnavailable
 from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
 from oracle.node.gates import AwaitsApproval, Gates, Stage
 from oracle.node.journal import JobRow, Step
@@ -57,6 +60,7 @@ ORPHAN_SECONDS = 600.0
 """How long a run whose job is not in the journal is left alone: a reorganisation may bring the job back."""
 UNANSWERED = (BackendUnavailable, InputError)
 """What a provider's silence, and settings that do not work any more, are raised as."""
+WAITED_FOR = (*UNANSWERED, ContentNotFound, ContentUnavailable, JournalError)
 UNAVAILABLE, NOT_PROMOTED, AWAITS_APPROVAL = "backend_unavailable", "not_promoted", "awaits_approval"
 
 
@@ -147,7 +151,7 @@ class Hardware:
 
     def simulate(self, job: JobRow, stored: dict[str, Any]) -> JobRow:
         """ACCEPTED → SIMULATED: the circuit ran here. One that cannot goes on only if nobody asks for a simulation."""
-        spec, request, _ = self._desk.work(job)
+        spec, request, report = self._desk.work(job)
         try:
             simulation = self._simulation(job, request, stored["rehearsal"])
         except CircuitRejected as err:
@@ -155,9 +159,8 @@ class Hardware:
                 raise
             simulation = {"refused": err.code, "text": str(err)}
         note = simulation.get("refused") or simulation["run"]["engine"]
-        return self._t.journal.advance(
-            job, Step.SIMULATED, note=note, result=json.dumps({**stored, "simulation": simulation})
-        )
+        stored |= {"simulation": simulation, "charge": self._desk.charge(job, spec, report, hardware=True)}
+        return self._t.journal.advance(job, Step.SIMULATED, note=note, result=json.dumps(stored))
 
     def submit(self, job: JobRow) -> JobRow:
         """SIMULATED → SUBMITTED: past the gates, and IBM has it under our tag."""
@@ -179,7 +182,7 @@ class Hardware:
                 reference = backend.submit(self._desk.work(job)[1], tag)
         except AwaitsApproval as err:
             return self._later_or_never(job, err, err.code)
-        except UNANSWERED as err:
+        except WAITED_FOR as err:
             return self._later_or_never(job, err, UNAVAILABLE)
         event("submitted", job=job.job_id, backend=backend.name, reference=reference)
         stored |= {"submission": {"backend": backend.name, "reference": reference}}
@@ -198,10 +201,11 @@ class Hardware:
             backend = self._backend(name)
             status, noted = backend.status(reference), self._is_noted(job)
             run = backend.result(reference, timeout=0) if status == BackendStatus.DONE and noted else None
-        except UNANSWERED as err:  # also an account that does not know the job, which must not run it a second time
+        except WAITED_FOR as err:  # also an account that does not know the job, which must not run it a second time
             return self._later_or_never(job, err, UNAVAILABLE)
         if run is not None:
-            return self._ran(job, stored, run)
+            result = json.dumps({**stored, "run": asdict(run)})
+            return self._t.journal.advance(job, Step.RAN, note=run.engine, result=result)
         if status == BackendStatus.FAILED:
             return self._again(job, _failure(backend, reference))
         if not noted:
@@ -293,17 +297,13 @@ class Hardware:
             text = f"the queue takes about {queue:.0f} s, {left:.0f} s are left"
             raise PolicyDenied("too_little_time", text, field="deliver_by")
 
-    def _ran(self, job: JobRow, stored: Mapping[str, Any], run: Any) -> JobRow:
-        spec, _, report = self._desk.work(job)
-        charge = self._desk.charge(job, spec, report, hardware=True)
-        result = json.dumps({**stored, "run": asdict(run), "charge": charge})
-        return self._t.journal.advance(job, Step.RAN, note=run.engine, result=result)
-
     def _again(self, job: JobRow, why: str) -> JobRow:
         return self._t.journal.advance(job, Step.SIMULATED, note=why)
 
     def _later_or_never(self, job: JobRow, err: QscrowError, code: str) -> JobRow:
         """Look again later; once it would be too late, give the job up for the reason ``code``."""
+        if isinstance(err, JournalUnavailable):
+            raise err
         left = self._left(job) - (PROMOTION_NOTICE_SECONDS if code == NOT_PROMOTED else 0)
         if left <= 0:
             self._cancel(job)
