@@ -7,6 +7,7 @@ is cancelled, and what was noted about it is removed.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import threading
 import time
@@ -21,8 +22,10 @@ from oracle.circuits.run import RunRequest
 from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import (
+    MACHINE_FAULTS,
     BackendUnavailable,
     ChainError,
+    ChainUnavailable,
     CircuitRejected,
     ContentNotFound,
     ContentUnavailable,
@@ -31,7 +34,7 @@ from oracle.jobs.errors import (
     PolicyDenied,
     QscrowError,
 )
-from oracle.jobs.states import TERMINAL, State
+from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import DAY
 from oracle.node.database import JournalUnavailable
@@ -96,7 +99,7 @@ class Hardware:
         self._clock = clock
         self._asking = threading.Lock()
         self._silent: dict[str, tuple[float, str]] = {}
-        self._runs: tuple[float, int] | None = None
+        self._runs = (-math.inf, 0)
 
     # ---------------------------------------------------------------------------------------- routing
 
@@ -110,7 +113,10 @@ class Hardware:
         """The backend that has a run of ``job`` already. Raises :class:`BackendUnavailable`."""
         if self._t.provider is None:
             return None
-        holder = self._t.provider.holder(self.tag(job.job_id, job.terms))
+        try:
+            holder = self._t.provider.holder(self.tag(job.job_id, job.terms))
+        except InputError as err:
+            raise BackendUnavailable(err.message, field=err.field, remedy=err.remedy) from None
         return holder.name if holder else None
 
     def queue_seconds(self, name: str) -> float:
@@ -121,11 +127,12 @@ class Hardware:
         """Runs IBM had of this account in 24 hours, as of a minute ago; 0 if it does not tell."""
         if self._t.provider is None:
             return 0
-        now = self._clock()
-        if self._runs is None or now - self._runs[0] > RUNS_SECONDS:
-            with suppress(BackendUnavailable, InputError):
-                self._runs = now, self._t.provider.account.use(time.time() - DAY).total
-        return self._runs[1] if self._runs else 0
+        asked, runs = self._runs
+        if self._clock() - asked > RUNS_SECONDS:
+            with suppress(*UNANSWERED):
+                runs = self._t.provider.account.use(time.time() - DAY).total
+            self._runs = self._clock(), runs
+        return runs
 
     def tag(self, job_id: int, terms: Terms) -> str:
         """The name of a job's run at IBM. The digits in the end tell it from another job of that number: after a
@@ -141,7 +148,7 @@ class Hardware:
             return Candidate.unanswering(backend.name, "it has not answered another question yet")
         try:
             return Candidate.from_description(backend.description(price))
-        except (BackendUnavailable, InputError) as err:
+        except UNANSWERED as err:
             self._silent[backend.name] = self._clock() + SILENCE_SECONDS, err.message
             return Candidate.unanswering(backend.name, err.message)
         finally:
@@ -155,7 +162,7 @@ class Hardware:
         try:
             simulation = self._simulation(job, request, stored["rehearsal"])
         except CircuitRejected as err:
-            if Gates.of(self._t.config, spec).require_simulation:
+            if err.code in MACHINE_FAULTS or Gates.of(self._t.config, spec).require_simulation:
                 raise
             simulation = {"refused": err.code, "text": str(err)}
         note = simulation.get("refused") or simulation["run"]["engine"]
@@ -167,6 +174,8 @@ class Hardware:
         state = self._t.chain.escrow.state_of(job.job_id)
         if state in TERMINAL:
             return self._desk.close_as_on_chain(job)
+        if state not in TAKEN:  # reorganised away; the sender sends it again
+            return self._later_or_never(job, ChainUnavailable("the chain lacks our acceptance"), "too_little_time")
         if state == State.APPROVED and not self._t.chain.escrow.matches(job.job_id, job.terms):
             return self._desk.as_on_chain(job, "promoted")
         stored = json.loads(job.result or "")
@@ -226,8 +235,7 @@ class Hardware:
             return
         now = time.time()
         for tag, noted in list(provider.notes.tags()):
-            number = tag.split(":")[2]
-            row = self._t.journal.job(int(number)) if number.isdecimal() else None
+            row = self._t.journal.job(int(tag.split(":")[2]))
             if row is not None and self.tag(row.job_id, row.terms) != tag:
                 row = None
             if row is None and now - noted < ORPHAN_SECONDS:

@@ -33,6 +33,7 @@ from oracle.content.store import ContentStore, get_object, put_object
 from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import (
+    MACHINE_FAULTS,
     BackendUnavailable,
     ChainError,
     CircuitRejected,
@@ -72,8 +73,6 @@ RUN_GRACE_SECONDS = 30
 TRANSIENT = (BackendUnavailable, ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
 # Between looking at a job, accepting it and running it, others may be more urgent.
 SCHEDULED = frozenset({Step.CHECKED, Step.ACCEPTED, Step.SIMULATED})
-# What a run can end with through no fault of its circuit, at least not for certain: worth trying again.
-MACHINE_FAULTS = frozenset({"worker_lost", "killed"})
 
 Report = Callable[[int, Step, str], None]
 

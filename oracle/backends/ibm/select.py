@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +15,9 @@ from oracle.backends.ibm.adapter import IbmBackend
 from oracle.backends.ibm.notes import KeptResults, Notes
 from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.errors import BackendUnavailable, InputError
+
+PATIENCE_SECONDS = 20.0
+"""How long whoever is patient waits for IBM's first answer."""
 
 
 class IbmSettings(Protocol):
@@ -70,8 +75,9 @@ def open_ibm(
     """The backends named in ``settings.ibm_backends``, or ``None`` if there are none. Notes, and results of private
     jobs, are kept in ``folder``.
 
-    Raises :class:`InputError` for settings that cannot work (no token file, a wrong token, an unknown backend) and,
-    unless ``patient``, :class:`BackendUnavailable` if IBM does not answer.
+    Raises :class:`InputError` for settings that cannot work (no token file, a wrong token, an unknown backend) and
+    :class:`BackendUnavailable` if IBM does not answer; then whoever is ``patient`` gets backends that have not been
+    looked for.
     """
     names = [name.strip() for name in settings.ibm_backends.split(",") if name.strip()]
     if not names:
@@ -88,7 +94,9 @@ def open_ibm(
     )
     notes, kept = Notes(folder), KeptResults(folder)
     try:
-        with suppress(BackendUnavailable) if patient else nullcontext():
+        if patient:
+            _check_soon(names, account)
+        else:
             _check_names(names, account.backends())
         backends = [
             IbmBackend(
@@ -107,6 +115,21 @@ def open_ibm(
         account.close()
         raise
     return IbmProvider(account, backends, notes, kept)
+
+
+def _check_soon(names: list[str], account: Account) -> None:
+    """As :func:`_check_names`, unless IBM takes long to answer, or does not."""
+    asked: Future[list[str]] = Future()
+
+    def ask() -> None:
+        try:
+            asked.set_result(account.backends())
+        except Exception as err:
+            asked.set_exception(err)
+
+    threading.Thread(target=ask, daemon=True).start()
+    with suppress(BackendUnavailable, TimeoutError):
+        _check_names(names, asked.result(PATIENCE_SECONDS))
 
 
 def _check_names(names: list[str], known: list[str]) -> None:
