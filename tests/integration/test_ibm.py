@@ -450,6 +450,18 @@ def test_gates__deny_after_the_simulation__say_so_on_chain_and_spend_nothing(lab
     assert build_ledger(lab.chain).balanced
 
 
+@pytest.mark.parametrize(("required", "state"), [(True, State.REJECTED), (False, State.SETTLED)])
+def test_gates__circuit_that_cannot_be_simulated__runs_only_where_nobody_asks(lab, monkeypatch, required, state):
+    monkeypatch.setattr("oracle.node.pipeline.rehearsal", lambda *_: None)
+    job_id = lab.submit(promotion={"require_simulation": False})
+    with lab.node(gate_simulation=required) as node:
+        lab.until_idle(node)
+
+    history = lab.history(job_id)
+    assert (history.state, history.reason) == (state, "not_simulated" if required else "")
+    assert len(lab.box.jobs) == (not required)
+
+
 def test_gates__queue_grows_after_acceptance__is_denied(lab):
     job_id = lab.submit(quantum={"constraints": {"max_queue_minutes": 10}}, promotion={"require_manual_approval": True})
     with lab.node() as node:
