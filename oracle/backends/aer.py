@@ -60,6 +60,9 @@ class AerBackend:
             return run.result(timeout)
         except CancelledError:
             raise TimeoutError("the analysis was cancelled") from None
+        except TimeoutError:
+            run.cancel()  # nobody will ask for it again: the next look starts another
+            raise TimeoutError(f"the analysis did not end within {timeout:.0f} s") from None
 
     def forecast(self, request: RunRequest, analysis: Analysis) -> Estimate:
         """As :meth:`estimate`, but for all circuits of the job together, by the method that ``request`` asks for and

@@ -10,7 +10,7 @@ import pytest
 from oracle.backends.aer import AerBackend
 from oracle.backends.base import BackendStatus, Backlog
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.run import RunRequest, RunResult
+from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.sandbox import Sandbox
 from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.routing.candidates import MANAGED
@@ -101,6 +101,21 @@ def test_close__run_under_way__ends_as_cancelled() -> None:
     assert backend.status(slow) == BackendStatus.CANCELLED
     with pytest.raises(TimeoutError, match="cancelled"):
         backend.result(slow)
+
+
+def test_analyse__does_not_end_in_time__says_so_and_is_cancelled() -> None:
+    class Stuck:
+        workers = 1
+        run = Run(lambda run: None)
+
+        def submit(self, request: RunRequest) -> Run:
+            return self.run
+
+        def close(self) -> None: ...
+
+    with pytest.raises(TimeoutError, match="the analysis did not end within 0 s"):
+        AerBackend(Stuck()).analyse(request(), timeout=0.01)
+    assert Stuck.run.cancelled()
 
 
 def test_cancel__run_under_way__stops_it_and_frees_the_worker(backend: AerBackend) -> None:
