@@ -8,13 +8,22 @@ from typing import Any
 
 from oracle.circuits.run import RunResult
 from oracle.jobs.canonical import canonical_bytes
+from oracle.jobs.errors import CircuitRejected
 from oracle.jobs.terms import Terms
+from oracle.node.software import software
+from oracle.sealing.artefacts import artefact_digests
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.sealed import SALT_SIZE, commit, seal
 
 RESULT_TYPE = "qscrow.result"
 VERSION = 1
+SEALABLE_BYTES = 47 * 2**14 - 8
+"""The longest result document that can be sealed: padded (Padmé) and in base64, it leaves more than 20 KiB of the
+1 MiB of a block to the receipt and the capsules."""
+# Beside what is measured: facts of the circuit, the program, the backend; at IBM its calibration and every circuit's.
+_REST_BYTES, _REST_BYTES_PER_CIRCUIT = 24 * 2**10, 3 * 2**10
+_BYTES_PER_VALUE = 100  # a value and its error, each up to 24 characters, in two places
 
 
 def job_reference(chain_id: int, contract: str, job_id: int, terms: Terms) -> dict[str, str]:
@@ -35,19 +44,78 @@ def result_document(
     routing: Mapping[str, Any],
     charge: int,
     oracle: str,
+    simulation: RunResult | None = None,
+    container: str = "",
 ) -> dict[str, Any]:
-    """Everything another person needs to understand and repeat the run. ``salt`` makes its commitment unguessable."""
+    """Everything another person needs to understand and repeat the run. ``salt`` makes its commitment unguessable.
+
+    ``simulation`` is the local run before a ``run`` on hardware, ``container`` the digest of the image the node is in.
+    """
     return {
         "type": RESULT_TYPE,
         "version": VERSION,
         "job": dict(job),
         "spec": dict(spec),
+        **_measured(run),
+        **_estimates(run),
+        "routing": dict(routing),
+        "artefacts": {
+            "code": software(container),
+            "provider": _provider(run) or {"name": "local", "backend": "aer", "job_id": _tag(job)},
+            **({"simulation": _measured(simulation)} if simulation else {}),
+        },
+        "charge": str(charge),
+        "oracle": oracle,
+        "salt": secrets.token_hex(SALT_SIZE),
+    }
+
+
+def require_room(
+    spec: Mapping[str, Any], routing: Mapping[str, Any], simulation: RunResult, *, limit: int = SEALABLE_BYTES
+) -> None:
+    """To be asked before hardware is paid for: whether its result will fit one sealed document with ``simulation``.
+
+    What hardware can bring follows from what the simulation has measured: the same circuits, with as many distinct
+    outcomes as there are shots or bit strings. Raises :class:`CircuitRejected` with code ``output_limit``.
+    """
+    known = sum(len(canonical_bytes(part)) for part in (spec, routing, _measured(simulation)))
+    size = known + _most_bytes(simulation) + _REST_BYTES + _REST_BYTES_PER_CIRCUIT * max(1, len(simulation.runs))
+    if size > limit:
+        raise CircuitRejected(
+            "output_limit",
+            f"its simulation and its hardware result may take {size} bytes together, {limit} can be sealed",
+            remedy="ask for fewer shots or circuits, or measure fewer qubits",
+        )
+
+
+def _most_bytes(simulation: RunResult) -> int:
+    """How long the measured part of a result can get on hardware."""
+    shots, size = simulation.shots, _counts_bytes(simulation.counts, simulation.shots)
+    for run in simulation.runs:
+        size += sum(_counts_bytes(each["counts"], shots) for each in [run, *run.get("bases", [])] if "counts" in each)
+        size += len(run.get("memory", ())) * (len(next(iter(run.get("memory", ())), "")) + 3)
+        size += len(run.get("values", ())) * _BYTES_PER_VALUE
+    return size
+
+
+def _counts_bytes(counts: Mapping[str, int], shots: int) -> int:
+    """``"<bits>":<number>,`` for every outcome there can be."""
+    bits = len(next(iter(counts)))
+    return min(shots, 2**bits) * (bits + 4 + len(str(shots)))
+
+
+def _measured(run: RunResult) -> dict[str, Any]:
+    """A run: what was measured, and how."""
+    provider = _provider(run)
+    reference = {"job_id": provider["job_id"]} if provider else {}
+    return {
         "counts": run.counts,
         "shots": run.shots,
-        **_several(run),
+        **({"runs": run.runs} if run.runs else {}),
         "seed": run.seed,
         "backend": {
-            "name": "aer",
+            "name": provider["backend"] if provider else "aer",
+            **reference,
             "method": run.method,
             "engine": run.engine,
             "versions": run.versions,
@@ -61,23 +129,26 @@ def result_document(
             "operations": run.operations,
             "transpiled_digest": run.transpiled_digest,
         },
-        "routing": dict(routing),
         "seconds": run.seconds,
-        "charge": str(charge),
-        "oracle": oracle,
-        "salt": secrets.token_hex(SALT_SIZE),
     }
 
 
-def _several(run: RunResult) -> dict[str, Any]:
-    """What a result holds beyond the counts of one circuit: ``runs``, and all expectation values in their order."""
-    if not run.runs:
-        return {}
+def _provider(run: RunResult) -> dict[str, Any] | None:
+    """What a provider told of the run; ``None`` if it ran here."""
+    return getattr(run, "provider", None)
+
+
+def _tag(job: Mapping[str, str]) -> str:
+    """The name of the run in this node's own backend."""
+    return f"{job['chain_id']}:{job['contract']}:{job['job_id']}"
+
+
+def _estimates(run: RunResult) -> dict[str, Any]:
+    """All expectation values in their order, if the run has any."""
     estimated = [each for each in run.runs if "values" in each]
     if not estimated:
-        return {"runs": run.runs}
-    lists = {name: [value for each in estimated for value in each[name]] for name in ("values", "standard_errors")}
-    return {"runs": run.runs, **lists}
+        return {}
+    return {name: [value for each in estimated for value in each[name]] for name in ("values", "standard_errors")}
 
 
 def result_commitment(result: Mapping[str, Any]) -> str:
@@ -96,5 +167,6 @@ def sealed_result(result: Mapping[str, Any], terms: Terms, context: SealContext,
         "engine": result["backend"]["engine"],
         "charge": result["charge"],
         "commitment": result_commitment(result),
+        "artefacts": artefact_digests(result),
     }
     return seal(canonical_bytes(result), context, readers, receipt=receipt)
