@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from oracle.circuits.lint import MEMORY
 from oracle.circuits.run import RunResult
 from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import CircuitRejected
@@ -44,13 +45,19 @@ def result_document(
     routing: Mapping[str, Any],
     charge: int,
     oracle: str,
-    simulation: RunResult | None = None,
+    before: Mapping[str, Any] | None = None,
     container: str = "",
 ) -> dict[str, Any]:
     """Everything another person needs to understand and repeat the run. ``salt`` makes its commitment unguessable.
 
-    ``simulation`` is the local run before a ``run`` on hardware, ``container`` the digest of the image the node is in.
+    ``before`` is what the journal keeps of a hardware job from before it was paid for: ``simulation`` (a local ``run``
+    and the ``salt`` of its commitment on chain, or why it was ``refused``), ``gates`` and ``predicted_distance``.
+    ``container`` is the digest of the image the node is in.
     """
+    earlier = before or {}
+    simulation = earlier.get("simulation", {})
+    passed = {name: earlier[name] for name in ("gates", "predicted_distance") if name in earlier}
+    refused = {"not_simulated": simulation["text"]} if "refused" in simulation else {}
     return {
         "type": RESULT_TYPE,
         "version": VERSION,
@@ -58,11 +65,11 @@ def result_document(
         "spec": dict(spec),
         **_measured(run),
         **_estimates(run),
-        "routing": dict(routing),
+        "routing": {**routing, **passed, **refused},
         "artefacts": {
             "code": software(container),
             "provider": _provider(run) or {"name": "local", "backend": "aer", "job_id": _tag(job)},
-            **({"simulation": _measured(simulation)} if simulation else {}),
+            **({"simulation": dict(simulation)} if "run" in simulation else {}),
         },
         "charge": str(charge),
         "oracle": oracle,
@@ -71,15 +78,23 @@ def result_document(
 
 
 def require_room(
-    spec: Mapping[str, Any], routing: Mapping[str, Any], simulation: RunResult, *, limit: int = SEALABLE_BYTES
+    spec: Mapping[str, Any],
+    routing: Mapping[str, Any],
+    simulation: Mapping[str, Any],
+    *,
+    limit: int = SEALABLE_BYTES,
 ) -> None:
     """To be asked before hardware is paid for: whether its result will fit one sealed document with ``simulation``.
 
     What hardware can bring follows from what the simulation has measured: the same circuits, with as many distinct
-    outcomes as there are shots or bit strings. Raises :class:`CircuitRejected` with code ``output_limit``.
+    outcomes as there are shots or bit strings. Nothing is known without a simulation. Raises :class:`CircuitRejected`
+    with code ``output_limit``.
     """
-    known = sum(len(canonical_bytes(part)) for part in (spec, routing, _measured(simulation)))
-    size = known + _most_bytes(simulation) + _REST_BYTES + _REST_BYTES_PER_CIRCUIT * max(1, len(simulation.runs))
+    if "run" not in simulation:
+        return
+    run = RunResult(**simulation["run"])
+    known = sum(len(canonical_bytes(part)) for part in (spec, routing, simulation))
+    size = known + _most_bytes(run, spec) + _REST_BYTES + _REST_BYTES_PER_CIRCUIT * max(1, len(run.runs))
     if size > limit:
         raise CircuitRejected(
             "output_limit",
@@ -88,20 +103,25 @@ def require_room(
         )
 
 
-def _most_bytes(simulation: RunResult) -> int:
-    """How long the measured part of a result can get on hardware."""
+def _most_bytes(simulation: RunResult, spec: Mapping[str, Any]) -> int:
+    """How long the measured part of a result can get on hardware; the counts of the first circuit stand in it twice."""
     shots, size = simulation.shots, _counts_bytes(simulation.counts, simulation.shots)
-    for run in simulation.runs:
-        size += sum(_counts_bytes(each["counts"], shots) for each in [run, *run.get("bases", [])] if "counts" in each)
-        size += len(run.get("memory", ())) * (len(next(iter(run.get("memory", ())), "")) + 3)
+    memory = spec["quantum"].get("result") == MEMORY
+    for run in simulation.runs or [{"counts": simulation.counts}]:
+        counted = [each["counts"] for each in [run, *run.get("bases", [])] if "counts" in each]
+        size += sum(_counts_bytes(counts, shots) + memory * shots * (_bits(counts) + 3) for counts in counted)
         size += len(run.get("values", ())) * _BYTES_PER_VALUE
     return size
 
 
 def _counts_bytes(counts: Mapping[str, int], shots: int) -> int:
     """``"<bits>":<number>,`` for every outcome there can be."""
-    bits = len(next(iter(counts)))
+    bits = _bits(counts)
     return min(shots, 2**bits) * (bits + 4 + len(str(shots)))
+
+
+def _bits(counts: Mapping[str, int]) -> int:
+    return len(next(iter(counts)))
 
 
 def _measured(run: RunResult) -> dict[str, Any]:

@@ -216,7 +216,7 @@ class Pipeline:
                 routing=stored["routing"],
                 charge=stored["charge"],
                 oracle=self._oracle,
-                simulation=run_result(stored["simulation"]) if "simulation" in stored else None,
+                before=stored,
                 container=self._t.config.container_digest,
             )
             context = SealContext.for_result(

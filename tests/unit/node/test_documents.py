@@ -78,6 +78,7 @@ def test_result_document__expectation_values__stand_in_one_list_as_well() -> Non
 
 PROMOTED = {"choice": "ibm_quantum_backend", "backend": "ibm_box"}
 PROVIDER = {"name": "ibm", "backend": "ibm_box", "job_id": "c0ffee", "calibration": {"t1": 1e-4}}
+SIMULATED = {"run": asdict(run([])), "salt": "5a" * 32}
 KEY = SealingKey.from_bytes(b"k" * 32)
 SOMEBODY = "0x" + "ab" * 20
 TERMS = Terms(
@@ -107,20 +108,25 @@ def test_result_document__hardware_job__keeps_the_simulation_before_it_and_the_p
         routing=PROMOTED,
         charge=5,
         oracle="0x",
-        simulation=run([]),
+        before={"simulation": SIMULATED, "gates": [{"gate": "simulation"}], "predicted_distance": 0.01},
     )
     found = artefacts_of(written)
 
     assert written["counts"] == found["raw_result"]["counts"] == {"00": 10}
-    assert found["simulation"]["counts"] == run([]).counts and found["provider"] == PROVIDER
+    assert found["simulation"] == SIMULATED and found["provider"] == PROVIDER
+    assert found["routing"] == {**PROMOTED, "gates": [{"gate": "simulation"}], "predicted_distance": 0.01}
     assert (written["backend"]["name"], written["backend"]["job_id"]) == ("ibm_box", "c0ffee")
     (check,) = benchmark_checks({**written, "seed": None})
     assert "job_id" not in check.reason
 
 
-def test_result_document__hardware_without_a_simulation__lacks_that_alone() -> None:
-    written = result_document(JOB, {"quantum": {}}, on_hardware(), routing=PROMOTED, charge=5, oracle="0x")
+def test_result_document__hardware_without_a_simulation__lacks_that_alone_and_says_why() -> None:
+    refused = {"simulation": {"refused": "memory_limit", "text": "needs 64 GiB"}}
+    written = result_document(
+        JOB, {"quantum": {}}, on_hardware(), routing=PROMOTED, charge=5, oracle="0x", before=refused
+    )
 
+    assert written["routing"]["not_simulated"] == "needs 64 GiB"
     assert set(IN_RECEIPT) - set(artefacts_of(written)) == {"simulation"}
 
 
@@ -173,8 +179,9 @@ def test_sealed_result__longest_document_there_may_be__fits() -> None:
 # --------------------------------------------------------------------------------------- room
 
 
-def wide(bits: int, shots: int, runs: list[dict[str, Any]] | None = None) -> RunResult:
-    return replace(run(runs or []), counts={"0" * bits: shots}, shots=shots)
+def wide(bits: int, shots: int, runs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    simulated = replace(run(runs or []), counts={"0" * bits: shots}, shots=shots)
+    return {"run": asdict(simulated), "salt": "5a" * 32}
 
 
 def filled(bits: int, shots: int) -> dict[str, int]:
@@ -188,36 +195,49 @@ def observed(shots: int, number: int) -> dict[str, Any]:
     return {**PLACE, **told, "bases": [{"basis": "Z" * 12, "counts": {"0" * 12: shots}}]}
 
 
-@pytest.mark.parametrize(
-    "simulation",
-    [
-        wide(5, 4_000),
-        wide(12, 4_000),
-        wide(20, 9_000),
-        wide(12, 4_000, [{**PLACE, "counts": {"0" * 12: 4_000}, "memory": ["0" * 12] * 4_000}]),
-        wide(12, 700, [observed(700, 20)] * 30),
-        wide(8, 300, [{**PLACE, "counts": {"0" * 8: 300}}] * 60),
-    ],
-)
-def test_require_room__what_it_lets_through__can_be_sealed_however_noisy_hardware_is(simulation: RunResult) -> None:
-    """The bound holds for every outcome there can be and for values with all their digits."""
-    spec = {"quantum": {"circuit": "ipfs://c"}}
-    require_room(spec, PROMOTED, simulation)
-    shots, runs = simulation.shots, copy.deepcopy(simulation.runs)
+def noisy(simulation: dict[str, Any], memory: bool) -> HardwareResult:
+    """As much as hardware can bring: every outcome there can be, values with all their digits."""
+    simulated = RunResult(**copy.deepcopy(simulation["run"]))
+    shots, counts = simulated.shots, filled(len(next(iter(simulated.counts))), simulated.shots)
+    runs = simulated.runs or ([{**PLACE, "counts": dict(counts)}] if memory else [])
     for each in runs:
         for counted in [each, *each.get("bases", [])]:
             if "counts" in counted:
                 counted["counts"] = filled(len(next(iter(counted["counts"]))), shots)
+        if memory:
+            each["memory"] = [outcome for outcome, number in each["counts"].items() for _ in range(number)]
         if "values" in each:
-            each.update(
-                values=[-0.12345678901234567] * len(each["values"]), standard_errors=[1.2345678901234567e-05] * 20
-            )
-    counts = filled(len(next(iter(simulation.counts))), shots)
-    isa = {"operations": {"sx": 10_000, "rz": 10_000, "ecr": 10_000}, "physical_qubits": list(range(100, 120))}
-    provider = {**PROVIDER, "isa": [isa] * max(1, len(runs))}
-    noisy = HardwareResult(**{**asdict(simulation), "counts": counts, "runs": runs}, provider=provider)
+            each["values"] = [-0.12345678901234567] * len(each["values"])
+            each["standard_errors"] = [1.2345678901234567e-05] * len(each["values"])
+    isa = {"operations": {"sx": 10_000, "rz": 10_000, "ecr": 10_000}, "active": list(range(100, 120))}
+    fields = {**asdict(simulated), "counts": counts, "runs": runs}
+    return HardwareResult(**fields, provider={**PROVIDER, "isa": [isa] * max(1, len(runs))})
+
+
+@pytest.mark.parametrize(
+    ("simulation", "memory"),
+    [
+        (wide(5, 4_000), False),
+        (wide(20, 9_000), False),
+        (wide(12, 4_000), True),
+        (wide(12, 1_000, [{**PLACE, "counts": {"0" * 12: 1_000}}] * 8), True),
+        (wide(12, 700, [observed(700, 20)] * 30), False),
+        (wide(8, 300, [{**PLACE, "counts": {"0" * 8: 300}}] * 60), False),
+    ],
+)
+def test_require_room__what_it_lets_through__can_be_sealed_however_noisy_hardware_is(simulation, memory) -> None:
+    spec = {"quantum": {"circuit": "ipfs://c", "result": "memory" if memory else "counts"}}
+    require_room(spec, PROMOTED, simulation)
     job = job_reference(1, SOMEBODY, 1, TERMS)
-    written = result_document(job, spec, noisy, routing=PROMOTED, charge=5, oracle=SOMEBODY, simulation=simulation)
+    written = result_document(
+        job,
+        spec,
+        noisy(simulation, memory),
+        routing=PROMOTED,
+        charge=5,
+        oracle=SOMEBODY,
+        before={"simulation": simulation},
+    )
 
     assert len(sealed(written)) <= 2**20
     with pytest.raises(CircuitRejected) as caught:
@@ -225,11 +245,12 @@ def test_require_room__what_it_lets_through__can_be_sealed_however_noisy_hardwar
     assert caught.value.code == "output_limit"
 
 
-@pytest.mark.parametrize(
-    "simulation",
-    [wide(20, 40_000), wide(20, 10_000, [{**PLACE, "counts": {"0" * 20: 10_000}, "memory": ["0" * 20] * 10_000}] * 2)],
-)
-def test_require_room__too_much_for_one_document__is_refused_with_what_would_pass(simulation: RunResult) -> None:
+@pytest.mark.parametrize(("simulation", "kind"), [(wide(20, 40_000), "counts"), (wide(20, 12_000), "memory")])
+def test_require_room__too_much_for_one_document__is_refused_with_what_would_pass(simulation, kind) -> None:
     with pytest.raises(CircuitRejected, match="can be sealed") as caught:
-        require_room({"quantum": {}}, PROMOTED, simulation)
+        require_room({"quantum": {"result": kind}}, PROMOTED, simulation)
     assert "fewer shots" in str(caught.value)
+
+
+def test_require_room__nothing_was_simulated__nothing_is_known() -> None:
+    require_room({"quantum": {}}, PROMOTED, {"refused": "memory_limit", "text": "needs 64 GiB"}, limit=1)
