@@ -9,6 +9,7 @@ from typing import Any
 from oracle.circuits.lint import MEMORY
 from oracle.circuits.run import RunResult
 from oracle.jobs.canonical import canonical_bytes
+from oracle.jobs.documents import job_reference
 from oracle.jobs.errors import CircuitRejected
 from oracle.jobs.terms import Terms
 from oracle.node.software import software
@@ -16,6 +17,8 @@ from oracle.sealing.artefacts import artefact_digests
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.sealed import SALT_SIZE, commit, seal
+
+__all__ = ["SEALABLE_BYTES", "job_reference", "require_room", "result_commitment", "result_document", "sealed_result"]
 
 RESULT_TYPE = "qscrow.result"
 VERSION = 1
@@ -25,16 +28,6 @@ SEALABLE_BYTES = 47 * 2**14 - 8
 # Beside what is measured: facts of the circuit, the program, the backend; at IBM its calibration and every circuit's.
 _REST_BYTES, _REST_BYTES_PER_CIRCUIT = 24 * 2**10, 3 * 2**10
 _BYTES_PER_VALUE = 100  # a value and its error, each up to 24 characters, in two places
-
-
-def job_reference(chain_id: int, contract: str, job_id: int, terms: Terms) -> dict[str, str]:
-    """Which job a document is about."""
-    return {
-        "chain_id": str(chain_id),
-        "contract": contract.lower(),
-        "job_id": str(job_id),
-        "spec": "0x" + terms.spec.hex(),
-    }
 
 
 def result_document(
