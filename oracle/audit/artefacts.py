@@ -14,9 +14,11 @@ from enum import StrEnum
 from typing import Any
 
 from oracle.chain.client import ChainClient
+from oracle.chain.contracts import NATIVE
 from oracle.chain.events import Event
 from oracle.chain.history import JobHistory
 from oracle.content.store import ContentStore, get_object
+from oracle.jobs.amounts import format_wei
 from oracle.jobs.canonical import canonical_bytes, parse_json
 from oracle.jobs.documents import check_document, job_reference
 from oracle.jobs.errors import ContentError, ContentUnavailable, InputError, SealError
@@ -24,6 +26,7 @@ from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.jobs.states import TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS
 from oracle.sealing.artefacts import (
+    HIDDEN,
     IN_RECEIPT,
     REPORT,
     SETTLEMENT,
@@ -42,7 +45,6 @@ from oracle.validation.verdict import parse_verdict
 RECEIPT = "receipt"
 _DIGEST = re.compile(r"0x[0-9a-f]{64}")
 _MOST_STRANGERS = 8
-_EARLIER = "not in this receipt (written by an earlier version)"
 
 
 class Status(StrEnum):
@@ -112,7 +114,7 @@ def check_disclosed(job: JobHistory, data: bytes, *, chain: ChainClient, store: 
     for each in inspector.inspect().artefacts:
         if each.name == name and each.status in (Status.SEALED, Status.PUBLIC):
             same = each.digest == found
-            note = "is what the receipt has a digest of" if same else f"is not: what is disclosed has {found}"
+            note = "what is disclosed has this digest" if same else f"what is disclosed has the digest {found}"
             return replace(each, status=Status.VERIFIED if same else Status.MISMATCH, note=note)
         if each.name == name:
             return each
@@ -214,23 +216,27 @@ class _Inspector:
     # ------------------------------------------------------------------------------------------ run
 
     def _of_run(self, head: Finding, receipt: Mapping[str, Any] | None) -> Iterator[Finding]:
-        promised = None if receipt is None else receipt.get("artefacts", {})
-        earlier = receipt is not None and "artefacts" not in receipt and not self._holds_section()
+        if receipt is None:
+            yield from (self._spec(name) if name in SPECS else _unread(name, head) for name in IN_RECEIPT)
+        elif "artefacts" not in receipt and not self._holds_section():
+            yield from (self._spec(name) if name in SPECS else _earlier(name) for name in IN_RECEIPT)
+        else:
+            promised = receipt.get("artefacts")
+            yield from self._promised(promised if isinstance(promised, Mapping) else {})
+
+    def _promised(self, digests: Mapping[str, Any]) -> Iterator[Finding]:
+        for name in SPECS:
+            found = self._spec(name)
+            yield _refuted(found, difference(name, digests.get(name), {name: found.digest}))
         due, trouble = self._due()
-        for name in IN_RECEIPT:
-            given = promised.get(name) if isinstance(promised, Mapping) else None
-            if name in SPECS:
-                found = self._spec(name)
-                due_here = {name: "0x" + self._job.terms.spec.hex()}
-                problem = difference(name, given, due_here) if promised is not None and not earlier else ""
-            else:
-                found = _hidden(name, given, earlier) if receipt is not None else _unread(name, head)
-                problem = difference(name, given, due) if due is not None and not earlier else trouble
-                if due is not None and not problem and name in due:
-                    found = replace(found, status=Status.VERIFIED)
-                if name == "simulation":
-                    found, problem = self._with_evidence(found, problem, earlier=earlier)
-            yield replace(found, status=Status.MISMATCH, note=problem) if problem else found
+        for name in HIDDEN:
+            found = _hidden(name, digests.get(name))
+            problem = trouble if due is None else difference(name, digests.get(name), due)
+            if due is not None and name in due and not problem:
+                found = replace(found, status=Status.VERIFIED)
+            if name == "simulation" and not problem:
+                found, problem = self._with_evidence(found)
+            yield _refuted(found, problem)
 
     def _holds_section(self) -> bool:
         return isinstance(self._document, Mapping) and "artefacts" in self._document
@@ -247,7 +253,8 @@ class _Inspector:
             return None, str(err)
 
     def _spec(self, name: str) -> Finding:
-        found = Finding(name, Status.PUBLIC, "terms on chain, receipt", "0x" + self._job.terms.spec.hex())
+        where = "terms on chain, receipt" if self._job.result else "terms on chain"
+        found = Finding(name, Status.PUBLIC, where, "0x" + self._job.terms.spec.hex())
         try:
             data = get_object(self._store, self._job.terms.spec, MAX_SPEC_BYTES)
             if name == SPECS[0]:
@@ -261,11 +268,13 @@ class _Inspector:
             return replace(found, status=Status.MISSING, note=f"the published one is no spec: {err}")
         return replace(found, note="the same bytes as the original, which came with its defaults filled in")
 
-    def _with_evidence(self, found: Finding, problem: str, *, earlier: bool) -> tuple[Finding, str]:
+    def _with_evidence(self, found: Finding) -> tuple[Finding, str]:
         """What the oracle committed to on chain when it had simulated a hardware job must be what is sealed."""
         steps = [step for step in self._job.steps if step.state == State.SIMULATED and step.note]
-        if problem or earlier or not steps:
-            return found, problem
+        if found.status == Status.VERIFIED and "simulation" not in self._document.get("artefacts", {}):
+            found = replace(found, note="the run itself")
+        if not steps or found.status not in (Status.SEALED, Status.VERIFIED):
+            return found, ""
         found = replace(found, note=f"its commitment is on chain since block {steps[0].block}")
         if found.status != Status.VERIFIED:
             return found, ""
@@ -295,7 +304,7 @@ class _Inspector:
             sealed = get_object(self._store, digest, MAX_SEALED_BYTES)
             problem = self._report_problem(sealed, event)
             if problem or self._key is None:
-                return replace(found, status=Status.MISMATCH, note=problem) if problem else found
+                return _refuted(found, problem)
             report = parse_verdict(self.opened_report(sealed))
         except ContentUnavailable:
             raise
@@ -357,10 +366,16 @@ def _unread(name: str, head: Finding) -> Finding:
     return Finding(name, Status.MISSING, RECEIPT, note="there is no receipt to read")
 
 
-def _hidden(name: str, given: Any, earlier: bool) -> Finding:
+def _earlier(name: str) -> Finding:
+    return Finding(name, Status.MISSING, RECEIPT, note="not in this receipt (written by an earlier version)")
+
+
+def _refuted(found: Finding, problem: str) -> Finding:
+    return replace(found, status=Status.MISMATCH, note=problem) if problem else found
+
+
+def _hidden(name: str, given: Any) -> Finding:
     """What everybody can see of a sealed artefact: whether the receipt has a digest of it."""
-    if earlier:
-        return Finding(name, Status.MISSING, RECEIPT, note=_EARLIER)
     if given is None:
         return Finding(name, Status.MISSING, RECEIPT, note="the receipt has no digest of it")
     if not isinstance(given, str) or not _DIGEST.fullmatch(given):
@@ -379,10 +394,11 @@ def _strangers(receipt: Mapping[str, Any] | None) -> list[Finding]:
 
 
 def _money(job: JobHistory) -> str:
-    parts = [f"charge {job.charge}", f"{job.to_oracle} to the oracle"]
+    told = format_wei if job.terms.token == NATIVE else str
+    parts = [f"charge {told(job.charge)}", f"{told(job.to_oracle)} to the oracle"]
     if job.to_validator:
-        parts.append(f"{job.to_validator} to the validator")
-    return ", ".join([*parts, f"{job.to_payer} back to the payer"])
+        parts.append(f"{told(job.to_validator)} to the validator")
+    return ", ".join([*parts, f"{told(job.to_payer)} back to the payer"])
 
 
 def _brief(value: Any) -> str:

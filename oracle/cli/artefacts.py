@@ -47,7 +47,7 @@ def inspected(
 
 
 def say_artefacts(history: JobHistory, inspection: Inspection, problem: str) -> None:
-    """Two lines for each artefact."""
+    """A line or two for each artefact."""
     result = link(history.result) if history.result else "not there yet"
     say(f"Artefacts (result: {result})")
     for each in (inspection.receipt, *inspection.artefacts):
@@ -57,10 +57,10 @@ def say_artefacts(history: JobHistory, inspection: Inspection, problem: str) -> 
 
 
 def finding_line(found: Finding) -> str:
-    """One artefact: name, status and digest, and below where the digest stands and what there is to say."""
+    """One artefact: name, status and digest, if there is one, and where that stands and what there is to say."""
     about = "; ".join(part for part in (found.where, found.note) if part)
-    line = f"  {found.name:<17}  {found.status:<15}  {found.digest or ''}".rstrip()
-    return f"{line}\n      {about}" if about else line
+    line = f"  {found.name:<17}  {found.status:<15}  "
+    return f"{line}{found.digest}\n      {about}" if found.digest else line + about
 
 
 def require_matches(inspection: Inspection, problem: str) -> None:

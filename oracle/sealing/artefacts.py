@@ -159,7 +159,11 @@ def read_disclosure(data: bytes, job: Mapping[str, str]) -> tuple[str, str]:
     """
     shown_document = parse_json(data, "disclosed", MAX_DISCLOSED_BYTES)
     if not isinstance(shown_document, dict) or shown_document.get("type") != DISCLOSED_TYPE:
-        raise InputError("discloses no artefact", field="disclosed", remedy="give a file of `qscrow open --artifacts`")
+        raise InputError(
+            "is no artefact with a digest in a receipt",
+            field="disclosed",
+            remedy="give a file of `qscrow open --artifacts`; report and settlement are on chain",
+        )
     if shown_document.get("version") != DISCLOSED_VERSION:
         raise InputError(f"is not version {DISCLOSED_VERSION}", field="disclosed.version")
     name, salt, about = (shown_document.get(key) for key in ("name", "salt", "job"))
