@@ -58,10 +58,10 @@ def result_document(
         "spec": dict(spec),
         **_measured(run),
         **_estimates(run),
+        "provider": _provider(run) or {"name": "local", "backend": "aer", "job_id": _tag(job)},
         "routing": {**routing, **passed, **refused},
         "artefacts": {
             "code": software(container),
-            "provider": _provider(run) or {"name": "local", "backend": "aer", "job_id": _tag(job)},
             **({"simulation": dict(simulation)} if "run" in simulation else {}),
         },
         "charge": str(charge),

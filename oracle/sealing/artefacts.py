@@ -44,8 +44,8 @@ def artefacts_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """The artefacts in a result document, as JSON by name; one that is not there is left out.
 
     What stands in the document anyway is not there twice: the specs are its ``spec``, the raw result its measured
-    outcomes, and the simulation of a job that was only simulated is the run itself. The rest is in its section
-    ``artefacts``. Raises :class:`SealError` if that is no object.
+    outcomes, and the simulation of a job that was only simulated is the run itself. ``code``, and the simulation before
+    a hardware run, are in its section ``artefacts``. Raises :class:`SealError` if that is no object.
     """
     section, routing = result.get("artefacts", {}), result.get("routing")
     if not isinstance(section, Mapping):
@@ -57,7 +57,7 @@ def artefacts_of(result: Mapping[str, Any]) -> dict[str, Any]:
         "code": section.get("code"),
         "simulation": section.get("simulation", {} if promoted else _fields(result, _RUN)),
         "routing": routing,
-        "provider": section.get("provider"),
+        "provider": result.get("provider"),
         "raw_result": _fields(result, _RAW),
     }
     return {name: document for name, document in found.items() if document}

@@ -46,7 +46,8 @@ def result(**changes: Any) -> dict[str, Any]:
         "circuit": {"depth": 3},
         "seconds": {"run": 0.5},
         "routing": SIMULATED,
-        "artefacts": {"code": {"qscrow": "0.1.0"}, "provider": {"name": "local"}},
+        "provider": {"name": "local"},
+        "artefacts": {"code": {"qscrow": "0.1.0"}},
         "charge": "5",
         "salt": SALT,
     }
@@ -114,7 +115,7 @@ def test_artefact_digests__as_documented__from_hmac_and_sha256_alone() -> None:
 
 def test_artefact_digests__same_document_under_two_names_or_salts__differ() -> None:
     same = {"x": 1}
-    document = result(routing=same, artefacts={"code": same, "provider": same})
+    document = result(routing=same, provider=same, artefacts={"code": same})
     digests = [artefact_digests(each)[name] for each in (document, {**document, "salt": "5b" * 32}) for name in HIDDEN]
 
     assert len(set(digests)) == 2 * len(HIDDEN)
@@ -132,7 +133,7 @@ OBJECTS = st.dictionaries(st.text(max_size=5), JSON_VALUES, min_size=1, max_size
 @given(OBJECTS, OBJECTS, st.dictionaries(st.text("01", min_size=2, max_size=2), st.integers(1, 9), min_size=1))
 def test_check_artefacts__whatever_honest_documents_hold__passes_after_writing_and_reading(spec, code, counts) -> None:
     """Canonical bytes are the same again after a trip through a file, so digests are."""
-    document = result(spec=spec, counts=counts, artefacts={"code": code, "provider": {"name": "local"}})
+    document = result(spec=spec, counts=counts, artefacts={"code": code})
     written = canonical_bytes(document)
     read = parse_json(written, "result", len(written))
 
@@ -147,10 +148,10 @@ def test_check_artefacts__one_byte_of_one_artefact_changed__is_found_and_named(d
     document = on_hardware(simulation={"counts": {"00": 5, "11": 5}})
     receipt = receipt_of(document)
     name = data.draw(st.sampled_from([each for each in IN_RECEIPT if each not in SPECS]))
-    place = {"code": "artefacts", "provider": "artefacts", "simulation": "artefacts"}.get(name)
+    place = "artefacts" if name in ("code", "simulation") else None
     changed = copy.deepcopy(document)
     holder = changed[place] if place else changed
-    key = name if place else {"routing": "routing", "raw_result": "counts"}[name]
+    key = "counts" if name == "raw_result" else name
     text = bytearray(canonical_bytes(holder[key]))
     text[data.draw(st.integers(0, len(text) - 1))] ^= data.draw(st.integers(1, 255))
     try:
