@@ -363,7 +363,7 @@ def _unread(name: str, head: Finding) -> Finding:
     """A sealed artefact of a result that is not there yet, or whose receipt cannot be read."""
     if head.status in (Status.PENDING, Status.NOT_DUE):
         return Finding(name, head.status, note=head.note)
-    return Finding(name, Status.MISSING, RECEIPT, note="there is no receipt to read")
+    return Finding(name, Status.MISSING, note="there is no receipt to read")
 
 
 def _earlier(name: str) -> Finding:

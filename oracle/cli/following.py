@@ -176,8 +176,10 @@ def _check_disclosed(history: JobHistory, file: Path, chain: ChainClient, store:
 
     found = check_disclosed(history, artefacts.read_file(file), chain=chain, store=store)
     show_json({"job": history.job_id, "disclosed": asdict(found)}) if json else say(artefacts.finding_line(found))
-    if found.status != Status.VERIFIED:
+    if found.status == Status.MISMATCH:
         raise CheckFailed(f"is not the {found.name} of job {history.job_id}: {found.note}", field=str(file))
+    if found.status != Status.VERIFIED:
+        raise CheckFailed(f"cannot be checked: {found.note}", field=str(file))
 
 
 def _fetch_spec(history: JobHistory, store: Any) -> dict[str, Any]:
