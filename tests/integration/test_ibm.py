@@ -7,10 +7,12 @@ import os
 import shutil
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from oracle.audit.artefacts import Status, inspect_artefacts
 from oracle.audit.ledger import build_ledger
 from oracle.backends.aer import AerBackend
 from oracle.backends.ibm.box import CANCEL, FAIL, HOLD, OVERRUN, Box
@@ -26,12 +28,14 @@ from oracle.jobs.states import State
 from oracle.node.approvals import Approvals
 from oracle.node.assembly import opened_node
 from oracle.node.config import NodeConfig
+from oracle.node.documents import require_room
 from oracle.node.journal import ACTIVE, Journal, Step
 from oracle.node.rebuild import rebuild
 from oracle.requester.draft import load_draft
 from oracle.requester.money import promote_job
 from oracle.requester.results import open_result
 from oracle.requester.submit import Parties, prepare, submit
+from oracle.sealing.artefacts import HIDDEN
 from oracle.sealing.keys import SealingKey
 
 STAKE, BOND = 10**18, 10**15
@@ -227,6 +231,10 @@ def test_hardware__promoted_job__is_simulated_submitted_and_settled(lab):
     assert opened.document["backend"]["engine"] == "ibm-stand-in"
     assert sum(opened.counts.values()) == 500
     assert build_ledger(lab.chain).balanced
+    seen = inspect_artefacts(history, chain=lab.chain, store=lab.store, document=opened.document, key=lab.requester_key)
+    found = {each.name: each for each in seen.artefacts}
+    assert {found[name].status for name in HIDDEN} == {Status.VERIFIED}
+    assert found["simulation"].note.startswith("its commitment is on chain since block")
 
 
 def test_hardware__nobody_asks_for_a_promotion__runs_beside_simulators(lab):
@@ -460,6 +468,17 @@ def test_gates__circuit_that_cannot_be_simulated__runs_only_where_nobody_asks(la
     history = lab.history(job_id)
     assert (history.state, history.reason) == (state, "not_simulated" if required else "")
     assert len(lab.box.jobs) == (not required)
+
+
+def test_hardware__result_may_not_fit_one_document__is_refused_before_ibm_has_it(lab, monkeypatch):
+    monkeypatch.setattr("oracle.node.hardware.require_room", partial(require_room, limit=2_000))
+    job_id = lab.submit()
+    with lab.node() as node:
+        lab.until_idle(node)
+
+    history = lab.history(job_id)
+    assert (history.state, history.reason) == (State.FAILED, "output_limit")
+    assert not lab.box.jobs
 
 
 def test_gates__queue_grows_after_acceptance__is_denied(lab):
