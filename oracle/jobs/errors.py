@@ -92,6 +92,10 @@ class CircuitRejected(QscrowError):
         return {**super().as_dict(), "code": self.code}
 
 
+MACHINE_FAULTS = frozenset({"worker_lost", "killed"})
+"""Codes of a :class:`CircuitRejected` through no fault of its circuit, at least not for certain: worth trying again."""
+
+
 class PolicyDenied(QscrowError):
     """A node's policy does not take this job. ``code`` is the reason put on chain."""
 

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from oracle.backends.ibm.select import IbmProvider, open_ibm
 from oracle.backends.select import open_backend
 from oracle.chain.client import ChainClient
 from oracle.chain.fees import FeePolicy
@@ -24,6 +25,12 @@ from oracle.node.watch import Watch
 from oracle.sealing.keys import SealingKey
 
 
+def ibm_folder(journal: Path) -> Path:
+    """Where the node with this journal notes what runs at IBM: a folder of its own, since what no job of the journal
+    needs is cancelled and removed."""
+    return journal.with_suffix(".ibm")
+
+
 @contextmanager
 def opened_node(
     chain: ChainClient,
@@ -39,14 +46,18 @@ def opened_node(
     """A node that signs with ``account`` and keeps its journal in the file ``journal``.
 
     Raises :class:`~oracle.jobs.errors.JournalError` if another node uses the journal, or if it is missing though the
-    account has worked before, and :class:`~oracle.jobs.errors.InputError` if the gateway's port
-    is taken. On leaving, work under way is finished, for ``drain_seconds`` at most, and journal and
-    workers are closed.
+    account has worked before, and :class:`~oracle.jobs.errors.InputError` if the gateway's port is taken or IBM refuses
+    the settings; that IBM is out of reach keeps no node from starting. On leaving, work under way is finished, for
+    ``drain_seconds`` at most, and journal and workers are closed.
     """
     limits = limits or CircuitLimits()
     identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
     require_journal(journal, chain, account.address)
-    with closing(Journal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
+    with (
+        closing(Journal(journal, **identity)) as book,
+        closing(open_backend(config, limits)) as backend,
+        _closing(open_ibm(config, ibm_folder(journal), limits, patient=True)) as provider,
+    ):
         policy = FeePolicy(
             bump_after_blocks=config.bump_after_blocks,
             max_fee_wei=config.max_fee_wei,
@@ -56,7 +67,7 @@ def opened_node(
         sender = Sender(chain.w3, account, book, policy=policy, chain_id=chain.chain_id)
         watch = watch or Watch(config)
         watch.samples(chain=chain, journal=book, sender=sender)
-        node = Node(Tools(chain, sender, book, store, backend, key, config, limits), watch)
+        node = Node(Tools(chain, sender, book, store, backend, key, config, limits, provider), watch)
         with tended_content(book, store, config) as gateway:
             if gateway:
                 event("gateway", url=gateway)
@@ -64,3 +75,12 @@ def opened_node(
                 yield node
             finally:
                 node.drain(config.drain_seconds)
+
+
+@contextmanager
+def _closing(provider: IbmProvider | None) -> Iterator[IbmProvider | None]:
+    try:
+        yield provider
+    finally:
+        if provider is not None:
+            provider.close()

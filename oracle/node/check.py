@@ -23,7 +23,15 @@ from typing import Any
 from oracle.chain.logs import START_BLOCKS
 from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.amounts import format_wei
-from oracle.jobs.errors import ChainError, ChainUnavailable, ContentError, InputError, JournalError, QscrowError
+from oracle.jobs.errors import (
+    BackendUnavailable,
+    ChainError,
+    ChainUnavailable,
+    ContentError,
+    InputError,
+    JournalError,
+    QscrowError,
+)
 from oracle.node.config import LOCAL_CHAINS, NodeConfig
 
 TIMEOUT_SECONDS = 45.0
@@ -188,6 +196,8 @@ class _Checks:
         yield "memory", self._memory
         if self._s.config.executor == "dask":
             yield "cluster", self._cluster
+        if self._s.config.ibm_backends.strip(", "):
+            yield "IBM", self._ibm
         yield "journal", self._journal
         for name in ("metrics", "gateway"):
             port = getattr(self._s.config, f"{name}_port")
@@ -435,6 +445,23 @@ class _Checks:
         if not workers:
             return Status.FAIL, f"{c.dask_scheduler} has no workers", "start some with `dask worker`"
         return Status.OK, f"{c.dask_scheduler} runs {workers} circuits at a time", ""
+
+    def _ibm(self) -> Outcome:
+        """Token, account and backends; submits nothing. A node whose IBM is silent runs all other jobs."""
+        from oracle.backends.ibm.select import open_ibm
+
+        try:
+            with closing(open_ibm(self._s.config, self._s.home, self._s.limits)) as provider:
+                queues = {backend.name: backend.queue() for backend in provider.backends}
+                told = provider.account.endpoint
+        except BackendUnavailable as err:
+            return Status.WARN, err.message, "hardware jobs wait for it; check network, proxy and IBM's status page"
+        for name, queue in queues.items():
+            wait = f"{queue.pending} jobs wait there, about {queue.seconds:.0f} s"
+            told += f"; {name}: {wait if queue.operational else f'takes no jobs now ({queue.message})'}"
+        if all(queue.operational for queue in queues.values()):
+            return Status.OK, told, ""
+        return Status.WARN, told, "its jobs wait until it is open again, or name another in execution.ibm_backends"
 
     def _journal(self) -> Outcome:
         from oracle.node.rebuild import require_journal

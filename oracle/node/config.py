@@ -105,6 +105,8 @@ class NodeConfig:
         "prices", Money(), 10 * GWEI, "Charge per shot.", key="per_shot", option="--price-per-shot"
     )
 
+    price_hardware: int = _in("prices", Money(), 0, "Added for a run on hardware.", key="hardware")
+
     take_open_jobs: bool = _in("policy", Flag(), True, "Also take jobs that name no oracle.", option="--open-jobs")
     max_bond: int = _in("policy", Money(), ETHER, "Largest bond to lock for one job.")
     margin_seconds: int = _in("policy", Whole(), 5, "Seconds kept free before every deadline.")
@@ -134,7 +136,7 @@ class NodeConfig:
         "gates",
         Share(),
         0.08,
-        "Hardware only if a test run is nearer to the simulation than this, beyond shot noise.",
+        "Hardware only if its calibration predicts outcomes nearer to the simulation than this, beyond shot noise.",
         key="require_baseline_distance_below",
     )
     gate_runs_per_day: int | None = _in(
@@ -189,6 +191,9 @@ class NodeConfig:
     batch_delay_seconds: float = _in(
         "transactions", Seconds(), 0.5, "How long a finished result waits for others to be delivered with."
     )
+    report_hardware: bool = _in(
+        "transactions", Flag(), True, "Say on chain when a hardware job was simulated and when it was submitted."
+    )
     low_balance_wei: int = _in(
         "transactions", Money(), ETHER // 100, "Below this balance the node is unhealthy.", key="low_balance"
     )
@@ -234,6 +239,9 @@ class NodeConfig:
         "execution", Whole(1, 10_800), 60, "Longest time one job may hold a device, which is what IBM charges for."
     )
     ibm_max_attempts: int = _in("execution", Whole(1, 100), 2, "How often a job that IBM fails is submitted in all.")
+    ibm_poll_seconds: float = _in(
+        "execution", Seconds(above=0), 5.0, "First pause between two looks at a job there; it grows up to 5 minutes."
+    )
     ibm_private: bool = _in(
         "execution", Flag(), False, "Have IBM delete circuit and result once the result has been read."
     )

@@ -46,8 +46,9 @@ def result_document(
         "shots": run.shots,
         **_several(run),
         "seed": run.seed,
+        **_provider(run),
         "backend": {
-            "name": "aer",
+            "name": getattr(run, "provider", {}).get("backend", "aer"),
             "method": run.method,
             "engine": run.engine,
             "versions": run.versions,
@@ -67,6 +68,12 @@ def result_document(
         "oracle": oracle,
         "salt": secrets.token_hex(SALT_SIZE),
     }
+
+
+def _provider(run: RunResult) -> dict[str, Any]:
+    """What only a provider can tell of a run: :class:`oracle.backends.ibm.result.HardwareResult`."""
+    provider = getattr(run, "provider", None)
+    return {"provider": provider} if provider else {}
 
 
 def _several(run: RunResult) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from typing import Any
 
 from oracle.circuits.lint import LintReport
 from oracle.circuits.run import RunRequest
-from oracle.jobs.terms import Terms
+from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.approvals import Approvals, Request
 from oracle.node.config import DAY, NodeConfig
 from oracle.node.gates import Facts, GateResult, Gates, Passage, Stage, circuit_family, evaluate, require
 from oracle.node.journal import JobRow, Journal
 from oracle.node.policy import charge_for
-from oracle.routing.route import Decision
 
 HARDWARE_CHOICE = "ibm_quantum_backend"
 _WORD = "manual_approval"
@@ -37,26 +36,32 @@ class Gatekeeper:
         self,
         job: JobRow,
         spec: Mapping[str, Any],
-        decision: Decision,
+        choice: str,
         report: LintReport,
         request: RunRequest,
         *,
         stage: Stage = Stage.ACCEPTANCE,
+        runs_at_provider: int = 0,
         **known: Any,
     ) -> list[GateResult]:
         """What the gates say at a ``stage``; nothing if the job needs to pass none.
 
-        ``known`` are the fields of :class:`~oracle.node.gates.Facts` that only the caller knows: ``queue_minutes``, and
-        before a submission ``simulated``, ``baseline_distance`` and ``promoted``.
+        ``choice`` is the routing decision's. ``runs_at_provider`` are those of 24 hours that the provider tells of,
+        should the journal know of fewer. ``known`` are the fields of :class:`~oracle.node.gates.Facts` that only the
+        caller knows: ``queue_minutes``, and before a submission ``simulated``, ``baseline_distance`` and ``promoted``.
 
         Raises :class:`~oracle.jobs.errors.PolicyDenied`, or :class:`~oracle.node.gates.AwaitsApproval` once the
         operator is asked.
         """
-        hardware = decision.choice == HARDWARE_CHOICE
+        hardware = choice == HARDWARE_CHOICE
         if not hardware and self._config.gate_apply_to != "all":
             return []
         family = circuit_family(request.source)
         facts = replace(self._facts(job, spec, report, request, family, hardware), **known)
+        if stage == Stage.SUBMISSION:  # it was counted when it was taken; those taken since do not push it out
+            facts = replace(facts, runs_today=0, requester_runs_today=0)
+        else:
+            facts = replace(facts, runs_today=max(facts.runs_today, runs_at_provider))
         results = evaluate(Gates.of(self._config, spec), facts)
         for result in results:
             if result.gate == _WORD and result.passage == Passage.WAIT:
@@ -82,7 +87,7 @@ class Gatekeeper:
             qubits=report.qubits,
             gates=report.expanded_gates,
             shots=request.shots,
-            charge=charge_for(spec, self._config),
+            charge=charge_for(spec, self._config, report.executions, hardware=hardware),
             cap=terms.budget - terms.validator_fee,
             budget=terms.budget,
             validation_method=spec["validation"]["method"],
@@ -91,13 +96,20 @@ class Gatekeeper:
             requester_runs_today=self._journal.taken_since(day, **others, requester=terms.requester),
             known_family=self._approvals.knows_family(family),
             known_requester=self._is_known(terms),
-            approval=known.approved if known is not None and known.terms == terms.hash().hex() else None,
+            approval=known.approved if known is not None and _is_about(known, terms) else None,
             queue_tolerance=spec["quantum"]["constraints"]["max_queue_minutes"],
         )
 
     def _is_known(self, terms: Terms) -> bool:
         listed = terms.requester in self._config.gate_known_requesters
         return listed or self._approvals.knows_requester(terms.requester)
+
+
+def _is_about(asked: Request, terms: Terms) -> bool:
+    """Whether what was asked about is this job. Since then an open one may have been taken, and promotion may have
+    raised its budget."""
+    before = (replace(terms, oracle=oracle, budget=int(asked.budget)) for oracle in (terms.oracle, ZERO_ADDRESS))
+    return asked.terms == terms.hash().hex() or asked.terms in [each.hash().hex() for each in before]
 
 
 def _question(job: JobRow, family: str, causes: str) -> Request:

@@ -40,6 +40,8 @@ class Step(StrEnum):
     SEEN = "seen"  # its creation is on the chain, deep enough
     CHECKED = "checked"  # spec and circuit are here and the policy takes it
     ACCEPTED = "accepted"  # the chain has our acceptance
+    SIMULATED = "simulated"  # hardware jobs: the circuit ran here first; whether it goes on is for the gates to say
+    SUBMITTED = "submitted"  # hardware jobs: the provider has it under our tag
     RAN = "ran"  # counts are in the journal
     SEALED = "sealed"  # the sealed result is in the journal and pinned
     DELIVERED = "delivered"  # the chain has our delivery; a challenge period may be running

@@ -14,16 +14,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oracle.backends.aer import AerBackend
 from oracle.backends.base import Estimate
+from oracle.backends.ibm.result import run_result
 from oracle.chain.client import ChainClient
 from oracle.chain.contracts import Call
 from oracle.chain.failures import Reverted
 from oracle.chain.history import fetch_job
 from oracle.chain.sender import MinedButReverted, Sender, TooManyInFlight
-from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
+from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE, Analysis
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import LintReport
 from oracle.circuits.run import RunRequest, RunResult
@@ -32,6 +33,7 @@ from oracle.content.store import ContentStore, get_object, put_object
 from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import (
+    MACHINE_FAULTS,
     BackendUnavailable,
     ChainError,
     CircuitRejected,
@@ -47,17 +49,22 @@ from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
-from oracle.node.gatekeeper import Gatekeeper
-from oracle.node.gates import AwaitsApproval
+from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
+from oracle.node.gates import AwaitsApproval, Gates
+from oracle.node.hardware import PROMOTION_NOTICE_SECONDS, Hardware
 from oracle.node.journal import Forgotten, JobRow, Journal, Step
 from oracle.node.policy import charge_for, check_price, check_spec, check_terms
 from oracle.node.purposes import purpose_of
-from oracle.routing.route import REVIEW, Decision, needs_analysis, reproducible, route
+from oracle.routing.candidates import Candidate
+from oracle.routing.route import REVIEW, SILENT, Decision, needs_analysis, rehearsal, reproducible, route
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import open_sealed
 from oracle.validation.replay import derive_seed
+
+if TYPE_CHECKING:
+    from oracle.backends.ibm.select import IbmProvider
 
 MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
 SPECS_REMEMBERED = 256
@@ -65,9 +72,7 @@ RECENT_SECONDS = 0.5
 RUN_GRACE_SECONDS = 30
 TRANSIENT = (BackendUnavailable, ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
 # Between looking at a job, accepting it and running it, others may be more urgent.
-SCHEDULED = frozenset({Step.CHECKED, Step.ACCEPTED})
-# What a run can end with through no fault of its circuit, at least not for certain: worth trying again.
-MACHINE_FAULTS = frozenset({"worker_lost", "killed"})
+SCHEDULED = frozenset({Step.CHECKED, Step.ACCEPTED, Step.SIMULATED})
 
 Report = Callable[[int, Step, str], None]
 
@@ -82,7 +87,7 @@ class Unrunnable(Exception):
 
 @dataclass(frozen=True)
 class Tools:
-    """What a pipeline works with. ``key`` opens sealed circuits."""
+    """What a pipeline works with. ``key`` opens sealed circuits; ``provider`` is IBM, if the operator uses it."""
 
     chain: ChainClient
     sender: Sender
@@ -92,6 +97,27 @@ class Tools:
     key: SealingKey
     config: NodeConfig
     limits: CircuitLimits
+    provider: IbmProvider | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where a job is to run. ``estimate`` is for this node's workers, ``away`` what a provider needs besides, in
+    seconds; ``rehearsal`` is how a hardware job is simulated, ``None`` if it cannot be."""
+
+    decision: Decision
+    estimate: Estimate
+    away: float = 0.0
+    rehearsal: str | None = None
+
+    @property
+    def hardware(self) -> bool:
+        return self.decision.choice == HARDWARE_CHOICE
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        routing = {"routing": self.decision.as_dict()}
+        return {**routing, "rehearsal": self.rehearsal} if self.hardware else routing
 
 
 class Pipeline:
@@ -106,14 +132,17 @@ class Pipeline:
         self._oracle = tools.sender.address
         self.report = report
         # Asked for every job, and the same for all of them for a while.
-        self._head = _Recent(lambda: tools.chain.block().timestamp)
+        self.head = _Recent(lambda: tools.chain.block().timestamp)
         self._free_stake = _Recent(self._read_free_stake)
         self._gatekeeper = Gatekeeper(tools.journal, tools.config, self._oracle)
+        self._hardware = Hardware(tools, self._gatekeeper, self)
         self._spec = lru_cache(SPECS_REMEMBERED)(self._read_spec)
         self._steps: dict[Step, Callable[[JobRow], JobRow]] = {
             Step.SEEN: self._check,
             Step.CHECKED: self._accept,
             Step.ACCEPTED: self._run,
+            Step.SIMULATED: self._hardware.submit,
+            Step.SUBMITTED: self._hardware.collect,
             Step.RAN: self._seal,
             Step.DELIVERED: self._settle,
             Step.DECLINING: self._decline,
@@ -133,6 +162,10 @@ class Pipeline:
                 if job.step in SCHEDULED:
                     break
         return job
+
+    def tidy(self) -> None:
+        """Give back what runs elsewhere for jobs that are over. May take long."""
+        self._hardware.tidy()
 
     def _one_step(self, job: JobRow) -> JobRow:
         try:
@@ -155,25 +188,31 @@ class Pipeline:
     def _check(self, job: JobRow) -> JobRow:
         """SEEN → CHECKED: everything that can speak against the job speaks before money is at stake."""
         if self._is_over(job):
-            return self._close_as_on_chain(job)
-        now = self._head()
+            return self.close_as_on_chain(job)
+        now = self.head()
         check_terms(job.terms, self._t.config, now=now, free_stake=self._free_stake())
         spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
         request, report = self._request(job, spec)
         check_price(spec, job.terms, self._t.config, report.executions)
-        decision, estimate = self._routed(spec, request, report)
-        if now + estimate.seconds + self._t.config.margin_seconds > job.terms.deliver_by:
-            raise PolicyDenied("too_little_time", f"needs about {estimate.seconds:.0f} s", field="deliver_by")
+        plan = self._planned(job, spec, request, report)
+        needed = plan.estimate.seconds + plan.away
+        if now + needed + self._t.config.margin_seconds > job.terms.deliver_by:
+            raise PolicyDenied("too_little_time", f"needs about {needed:.0f} s", field="deliver_by")
+        known: dict[str, Any] = {}
+        if plan.hardware:
+            self._check_rehearsal(job, spec, plan, now)
+            runs = self._hardware.runs_in_a_day()
+            known = {"queue_minutes": plan.away / 60, "runs_at_provider": runs}
         with self._gatekeeper.turn:
-            self._gatekeeper.admit(job, spec, decision, report, request)
+            self._gatekeeper.admit(job, spec, plan.decision.choice, report, request, **known)
             return self._t.journal.advance(
                 job,
                 Step.CHECKED,
-                note=decision.reason,
-                result=json.dumps({"routing": decision.as_dict()}),
-                seconds=estimate.seconds,
-                memory_bytes=estimate.memory_bytes,
+                note=plan.decision.reason,
+                result=json.dumps(plan.as_dict()),
+                seconds=plan.estimate.seconds,
+                memory_bytes=plan.estimate.memory_bytes,
             )
 
     def _accept(self, job: JobRow) -> JobRow:
@@ -186,21 +225,20 @@ class Pipeline:
         return self._t.journal.advance(job, Step.ACCEPTED, terms=job.terms.taken_by(self._oracle))
 
     def _run(self, job: JobRow) -> JobRow:
-        """ACCEPTED → RAN: the counts are in the journal before anybody else hears of them."""
-        spec = self._spec(job.terms.spec)
-        request, report = self._request(job, spec)
-        routing = json.loads(job.result or "{}").get("routing")
-        if routing is None:  # rebuilt from the chain: accepted by a node that lost its journal
-            routing = self._routed(spec, request, report)[0].as_dict()
+        """ACCEPTED → RAN: the counts are in the journal before anybody else hears of them. A job for hardware is
+        simulated instead."""
+        spec, request, report = self.work(job)
+        planned = json.loads(job.result or "{}")
+        if "routing" not in planned:  # rebuilt from the chain: accepted by a node that lost its journal
+            planned = self._planned(job, spec, request, report, accepted=True).as_dict()
+        routing = planned["routing"]
+        if routing["choice"] == HARDWARE_CHOICE:
+            return self._hardware.simulate(job, planned)
         if report.executions == 1:  # of several circuits each takes its own best method, here as in a replay
             request = replace(request, method=routing.get("method") or request.method)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
-        backend = self._t.backend
-        reference = backend.reconcile(tag) or backend.submit(request, tag, expected_seconds=job.seconds)
-        run = backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
-        # Fixed here: the sealed result and the delivery must name the same charge, whatever prices become.
-        charge = min(charge_for(spec, self._t.config, report.executions), job.terms.budget - job.terms.validator_fee)
-        stored = {"run": asdict(run), "routing": routing, "charge": charge}
+        run = self.ran_here(job, request, tag)
+        stored = {"run": asdict(run), "routing": routing, "charge": self.charge(job, spec, report)}
         return self._t.journal.advance(job, Step.RAN, note=run.engine, result=json.dumps(stored))
 
     def _seal(self, job: JobRow) -> JobRow:
@@ -212,7 +250,7 @@ class Pipeline:
             result = result_document(
                 job_reference(chain_id, contract, job.job_id, job.terms),
                 spec,
-                RunResult(**stored["run"]),
+                run_result(stored["run"]),
                 routing=stored["routing"],
                 charge=stored["charge"],
                 oracle=self._oracle,
@@ -232,14 +270,14 @@ class Pipeline:
     def _settle(self, job: JobRow) -> JobRow:
         """DELIVERED → CLOSED once somebody, if need be this node, has settled the job."""
         if self._is_over(job):
-            return self._close_as_on_chain(job)
-        left = self._t.chain.escrow.deadline_of(job.job_id) - self._head()
+            return self.close_as_on_chain(job)
+        left = self._t.chain.escrow.deadline_of(job.job_id) - self.head()
         if left >= 0:
             pause = min(left + 1, self._t.config.max_backoff_seconds)
             return self._t.journal.postpone(job, "may still be challenged", time.time() + pause)
         if not self._achieve(job, "settle", lambda: self._t.chain.escrow.settle(job.job_id, job.terms)):
             return job
-        return self._close_as_on_chain(job)
+        return self.close_as_on_chain(job)
 
     def _decline(self, job: JobRow) -> JobRow:
         """DECLINING → CLOSED: an addressed job is rejected, an accepted one failed, an open one left to others.
@@ -248,7 +286,7 @@ class Pipeline:
         """
         escrow, state = self._t.chain.escrow, self._t.chain.escrow.state_of(job.job_id)
         ours = job.terms.oracle == self._oracle
-        if ours and state == State.CREATED and self._head() <= job.terms.accept_by:
+        if ours and state == State.CREATED and self.head() <= job.terms.accept_by:
             done = self._achieve(job, "reject", lambda: escrow.reject(job.job_id, job.terms, job.reason))
         elif ours and state in TAKEN:
             done = self._achieve(job, "fail", lambda: escrow.fail(job.job_id, job.terms, job.reason))
@@ -257,6 +295,23 @@ class Pipeline:
         return self._t.journal.advance(job, Step.CLOSED, note=job.reason) if done else job
 
     # ------------------------------------------------------------------------------------------- parts
+
+    def work(self, job: JobRow) -> tuple[dict[str, Any], RunRequest, LintReport]:
+        """Spec, run and size of a job."""
+        spec = self._spec(job.terms.spec)
+        return spec, *self._request(job, spec)
+
+    def ran_here(self, job: JobRow, request: RunRequest, tag: str) -> RunResult:
+        """The result of a run on this node's own simulator."""
+        backend = self._t.backend
+        reference = backend.reconcile(tag) or backend.submit(request, tag, expected_seconds=job.seconds)
+        return backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
+
+    def charge(self, job: JobRow, spec: dict[str, Any], report: LintReport, *, hardware: bool = False) -> int:
+        """What a finished job is charged, which is fixed then: the sealed result and the delivery must name the same,
+        whatever prices become."""
+        price = charge_for(spec, self._t.config, report.executions, hardware=hardware)
+        return min(price, job.terms.budget - job.terms.validator_fee)
 
     def _read_free_stake(self) -> int:
         stake, locked = self._t.chain.registry.stake_of(self._oracle)
@@ -277,21 +332,73 @@ class Pipeline:
         method = REPRODUCIBLE if reproducible(spec) else AUTOMATIC
         return replace(request, method=method), request.lint()
 
-    def _routed(self, spec: dict[str, Any], request: RunRequest, report: LintReport) -> tuple[Decision, Estimate]:
+    def _planned(
+        self, job: JobRow, spec: dict[str, Any], request: RunRequest, report: LintReport, *, accepted: bool = False
+    ) -> _Plan:
         """Where the run may happen and what it will cost. A large circuit is looked at in a confined process first."""
         backend, limits = self._t.backend, self._t.limits
         analysis = backend.analyse(request, timeout=limits.wall_seconds) if needs_analysis(spec, report) else None
-        decision = route(spec, analysis or report.qubits, [backend.candidate()])
+        candidates = [backend.candidate(), *self._hardware_candidates(job, spec, report, accepted=accepted)]
+        decision = route(spec, analysis or report.qubits, candidates)
         if decision.choice == REVIEW:
-            raise PolicyDenied(decision.obstacle, "; ".join(f"{k}: {v}" for k, v in decision.reasons.items()))
-        chosen = replace(request, method=decision.method or request.method)
+            raise self._refusal(job, decision, accepted=accepted)
+        if decision.choice != HARDWARE_CHOICE:
+            return _Plan(decision, self._estimate(request, report, analysis, decision.method))
+        method = rehearsal(spec, analysis, backend.candidate()) if analysis else None
+        away = self._hardware.queue_seconds(decision.backend or "")
+        here = self._estimate(request, report, analysis, method) if method else Estimate(0.0, 0)
+        return _Plan(decision, here, away, method)
+
+    def _hardware_candidates(
+        self, job: JobRow, spec: dict[str, Any], report: LintReport, *, accepted: bool
+    ) -> list[Candidate]:
+        """None for a job that is for simulators only: nobody has to be asked. One that has run somewhere already has
+        nothing else to choose from."""
+        if spec["quantum"]["backend_policy"] == "simulator":
+            return []
+        offered = self._hardware.candidates(charge_for(spec, self._t.config, report.executions, hardware=True))
+        holder = self._hardware.holder(job) if accepted else None
+        return [each for each in offered if holder in (None, each.backend)]
+
+    def _refusal(self, job: JobRow, decision: Decision, *, accepted: bool) -> Exception:
+        """A backend that may answer later is waited for, as long as somebody else can still take the job."""
+        text = "; ".join(f"{name}: {reason}" for name, reason in decision.reasons.items())
+        until = job.terms.deliver_by if accepted else job.terms.accept_by
+        patience = self._t.config.margin_seconds + self._t.config.max_backoff_seconds
+        if any(verdict.code in SILENT for verdict in decision.verdicts) and self.head() + patience < until:
+            return BackendUnavailable(text)
+        return PolicyDenied(decision.obstacle, text)
+
+    def _check_rehearsal(self, job: JobRow, spec: dict[str, Any], plan: _Plan, now: int) -> None:
+        """What would keep a hardware job from ever being submitted speaks against it before it is accepted."""
+        gates = Gates.of(self._t.config, spec)
+        if plan.rehearsal is None and gates.require_simulation:
+            raise PolicyDenied(
+                "not_simulated",
+                "no simulator here can run the circuit",
+                field="gate simulation",
+                remedy="find an oracle that runs hardware jobs without a simulation",
+            )
+        if gates.require_promotion and now + plan.estimate.seconds + PROMOTION_NOTICE_SECONDS > job.terms.deliver_by:
+            raise PolicyDenied(
+                "not_promoted",
+                f"the contract takes no promotion in the last {PROMOTION_NOTICE_SECONDS} s",
+                field="gate promotion",
+                remedy="ask for a later delivery",
+            )
+
+    def _estimate(
+        self, request: RunRequest, report: LintReport, analysis: Analysis | None, method: str | None
+    ) -> Estimate:
+        backend, limits = self._t.backend, self._t.limits
+        chosen = replace(request, method=method or request.method)
         once = (
             backend.forecast(chosen, analysis)
             if analysis
             else backend.estimate(chosen, report.qubits, report.expanded_gates, dynamic=report.dynamic)
         )
         times = 1 if analysis else max(1, report.executions)  # an analysis tells of all of them
-        return decision, replace(once, seconds=min(once.seconds * times, limits.wall_seconds))
+        return replace(once, seconds=min(once.seconds * times, limits.wall_seconds))
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
         try:
@@ -330,8 +437,10 @@ class Pipeline:
         return readers
 
     def _may_skip_acceptance(self, job: JobRow) -> bool:
-        spec = self._spec(job.terms.spec)
-        charge = charge_for(spec, self._t.config, self._request(job, spec)[1].executions)
+        if _is_for_hardware(job):  # there is much to lose, and only an accepted job can be promoted
+            return False
+        spec, _, report = self.work(job)
+        charge = charge_for(spec, self._t.config, report.executions)
         return job.terms.oracle == self._oracle and job.terms.bond == 0 and charge <= self._t.config.accept_above_wei
 
     def _achieve(self, job: JobRow, action: str, call: Callable[[], Call]) -> bool:
@@ -348,7 +457,8 @@ class Pipeline:
     def _is_over(self, job: JobRow) -> bool:
         return self._t.chain.escrow.state_of(job.job_id) in TERMINAL
 
-    def _close_as_on_chain(self, job: JobRow) -> JobRow:
+    def close_as_on_chain(self, job: JobRow) -> JobRow:
+        """Close a job that is over on chain."""
         state = self._t.chain.escrow.state_of(job.job_id)
         return self._t.journal.advance(job, Step.CLOSED, note="as on chain", reason=job.reason or state.label)
 
@@ -397,6 +507,10 @@ class _Recent:
             if time.monotonic() - self._at >= RECENT_SECONDS:
                 self._value, self._at = self._read(), time.monotonic()
             return self._value
+
+
+def _is_for_hardware(job: JobRow) -> bool:
+    return json.loads(job.result or "{}").get("routing", {}).get("choice") == HARDWARE_CHOICE
 
 
 def _unrunnable_content(err: ContentError) -> Exception:

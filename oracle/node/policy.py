@@ -11,9 +11,10 @@ from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
 
 
-def charge_for(spec: Mapping[str, Any], config: NodeConfig, executions: int = 1) -> int:
+def charge_for(spec: Mapping[str, Any], config: NodeConfig, executions: int = 1, *, hardware: bool = False) -> int:
     """What a job with this spec costs here, in wei, if it runs that many circuits."""
-    return config.price_base + config.price_per_shot * spec["quantum"]["shots"] * executions
+    here = config.price_base + config.price_per_shot * spec["quantum"]["shots"] * executions
+    return here + config.price_hardware if hardware else here
 
 
 def check_terms(terms: Terms, config: NodeConfig, *, now: int, free_stake: int) -> None:

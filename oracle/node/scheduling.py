@@ -1,8 +1,10 @@
 """Which jobs to start now. Pure decisions: no clock, no files, no network.
 
-Three kinds of work, in this order:
+Four kinds of work, in this order:
 
 * **earned**: what brings in money or frees a bond already (seal, deliver, settle, reject, fail);
+* **away**: jobs that are to run, or run, at a provider. They need no worker and have time; a few at once, so that a
+  provider that does not answer keeps nobody else waiting;
 * **owed**: jobs accepted and not run yet. The earliest deadline first, whoever asked: only that order keeps the
   promise that accepting made;
 * **new**: jobs to look at and to accept. Requesters take turns, measured in the worker seconds they were given, and
@@ -39,6 +41,7 @@ class Kind(StrEnum):
     """What kind of work a job's next step is; see the module."""
 
     EARNED = "earned"
+    AWAY = "away"
     OWED = "owed"
     NEW = "new"
 
@@ -47,6 +50,8 @@ KINDS = {
     Step.SEEN: Kind.NEW,
     Step.CHECKED: Kind.NEW,
     Step.ACCEPTED: Kind.OWED,
+    Step.SIMULATED: Kind.AWAY,
+    Step.SUBMITTED: Kind.AWAY,
     Step.RAN: Kind.EARNED,
     Step.SEALED: Kind.EARNED,
     Step.DELIVERED: Kind.EARNED,
@@ -59,6 +64,7 @@ class Why(StrEnum):
 
     LATER = "waits_to_be_tried_again"
     NODE_FULL = "node_full"
+    PROVIDER_BUSY = "provider_busy"
     REQUESTER_LIMIT = "requester_limit"
     WORKERS_BUSY = "workers_busy"
     NO_WORKERS = "no_workers"
@@ -96,10 +102,11 @@ class Job:
 class SchedulingLimits:
     """How much at a time.
 
-    ``in_flight`` bounds all jobs worked on; ``queue`` those accepted and not run; ``per_requester`` those of one
-    requester that are new in flight or accepted and not run; ``memory_bytes`` what runs take together (0: no bound).
-    ``ahead_seconds`` of work per worker are handed out beyond what runs, so that no worker waits for the next
-    decision. ``margin_seconds`` are kept free before every deadline, for sealing and delivery.
+    ``in_flight`` bounds all jobs worked on, ``away`` those of them that talk to a provider; ``queue`` those accepted
+    and not run; ``per_requester`` those of one requester that are new in flight or accepted and not run;
+    ``memory_bytes`` what runs take together (0: no bound). ``ahead_seconds`` of work per worker are handed out beyond
+    what runs, so that no worker waits for the next decision. ``margin_seconds`` are kept free before every deadline,
+    for sealing and delivery.
     """
 
     in_flight: int = 64
@@ -108,9 +115,10 @@ class SchedulingLimits:
     memory_bytes: int = 0
     ahead_seconds: float = 2.0
     margin_seconds: float = 60.0
+    away: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("in_flight", "per_requester", "queue"):
+        for name in ("in_flight", "per_requester", "queue", "away"):
             if getattr(self, name) < 1:
                 raise InputError("must be more than zero", field=name)
 
@@ -202,6 +210,8 @@ class Scheduler:
                 kinds[job.kind].append(job)
         for job in sorted(kinds[Kind.EARNED], key=_by_deadline):
             turn.offer_earned(job)
+        for job in sorted(kinds[Kind.AWAY], key=_by_deadline):
+            turn.offer_away(job)
         for job in sorted(kinds[Kind.OWED], key=_by_deadline):
             turn.offer_owed(job)
         for job in self._by_turns(kinds[Kind.NEW], turn.held):
@@ -244,8 +254,9 @@ class _Turn:
         runs = [job for job in flying if job.kind == Kind.OWED]
         owed = [job for job in jobs if job.kind == Kind.OWED]
         accepting = [job for job in flying if job.step == Step.CHECKED]
-        self.held = Counter(job.requester for job in (*owed, *flying) if job.kind != Kind.EARNED)
+        self.held = Counter(job.requester for job in (*owed, *flying) if job.kind not in (Kind.EARNED, Kind.AWAY))
         self._flying, self._runs = len(flying), len(runs)
+        self._away = sum(job.kind == Kind.AWAY for job in flying)
         self._run_seconds = sum(job.seconds for job in runs)
         self._run_memory = sum(job.memory_bytes for job in runs)
         self._run_blocked: Why | None = None
@@ -264,6 +275,11 @@ class _Turn:
 
     def offer_earned(self, job: Job) -> None:
         self._answer(job, Why.NODE_FULL if self._flying >= self._limits.in_flight else None)
+
+    def offer_away(self, job: Job) -> None:
+        busy = Why.PROVIDER_BUSY if self._away >= self._limits.away else None
+        if self._answer(job, busy or (None if self._has_room() else Why.NODE_FULL)):
+            self._away += 1
 
     def offer_owed(self, job: Job) -> None:
         if self._now + job.seconds > job.deadline:

@@ -9,11 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from oracle.node.database import JournalUnavailable
 from oracle.node.deliveries import Deliveries
 from oracle.node.ingest import Ingest
 from oracle.node.journal import ACTIVE, DueJob, Forgotten, JobRow, Journal, Step, is_due
+from oracle.node.logs import event
 from oracle.node.loop import NOTICE_SECONDS, Loop
 from oracle.node.pipeline import Pipeline, Tools
 from oracle.node.purposes import action_of, job_ids
@@ -21,6 +23,8 @@ from oracle.node.scheduling import Job, Scheduler, SchedulingLimits
 from oracle.node.watch import Watch
 
 INTERNAL_ERROR_PAUSE_SECONDS = 30
+TIDY_SECONDS = 60.0
+"""Pause between two looks for runs at a provider that nobody needs any more."""
 CONSIDERED_AT_ONCE = 5_000
 """Jobs, by deadline, among which the next ones to start are chosen."""
 _WAITING_STEPS = tuple(step for step in ACTIVE if step not in (Step.SEALED, Step.ACCEPTED))
@@ -50,6 +54,9 @@ class Node(Loop):
         self._wake = threading.Event()
         self._workers = ThreadPoolExecutor(config.max_jobs_at_once, thread_name_prefix="job")
         self._in_flight: dict[int, tuple[Job, Future[JobRow]]] = {}
+        self._tidier = ThreadPoolExecutor(1, thread_name_prefix="tidy")
+        self._tidying: Future[None] | None = None
+        self._tidy_at = 0.0
         # Jobs that cannot go on before the chain does, and those of them whose acceptance is on its way.
         self._standing: set[int] = set()
         self._accepting = {
@@ -73,6 +80,7 @@ class Node(Loop):
         self._deliveries.run_once(idle=not self._in_flight)
         self._standing.clear()
         self._start_jobs()
+        self._tidy()
         self._watch.look_at_funds(self._t.chain, self._t.sender.address)
         ingest = self._ingest
         self._watch.looked(time.monotonic() - began, head=ingest.head, target=ingest.target, last=ingest.last)
@@ -83,12 +91,16 @@ class Node(Loop):
 
         What is not finished is in the journal, for the next start.
         """
-        futures = [future for _, future in self._in_flight.values()]
+        futures: list[Future[Any]] = [future for _, future in self._in_flight.values()]
+        futures += [self._tidying] if self._tidying is not None else []
         if wait_for(futures, seconds).not_done:
             self._t.backend.close()
+            if self._t.provider is not None:
+                self._t.provider.close()
         wait_for(futures)
         self._collect()
         self._workers.shutdown()
+        self._tidier.shutdown()
 
     # -------------------------------------------------------------------------------------------- jobs
 
@@ -125,6 +137,18 @@ class Node(Loop):
             self._start(known[job_id])
         self._watch.metrics.waiting(choice.reasons())
         self._watch.metrics.at_work(len(self._in_flight))
+
+    def _tidy(self) -> None:
+        """Away from the loop, for it asks the provider."""
+        if self._t.provider is None or time.monotonic() < self._tidy_at:
+            return
+        if self._tidying is not None:
+            if not self._tidying.done():
+                return
+            if (error := self._tidying.exception()) is not None:
+                event("internal error", "error", exception=error)
+        self._tidy_at = time.monotonic() + TIDY_SECONDS
+        self._tidying = self._tidier.submit(self._pipeline.tidy)
 
     def _candidates(self, now: float) -> list[Job]:
         """Jobs to choose from: what is due, and all that was accepted."""

@@ -27,7 +27,7 @@ class Candidate:
     lists under ``allowed_backends``. ``queue_seconds`` is the wait that is expected now, ``price`` what a run would
     cost, in the smallest unit of the job's token. Simulators have ``limits``; the rest is for hardware:
     ``two_qubit_error`` is the median, ``operational`` whether it takes jobs, ``dynamic`` whether gates may depend on
-    outcomes.
+    outcomes. Of one that gives no answer only the names are known, and ``silence`` is why.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Candidate:
     two_qubit_error: float | None = None
     operational: bool = True
     dynamic: bool = False
+    silence: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backend", self.backend or self.name)
@@ -70,6 +71,11 @@ class Candidate:
             )
         except (KeyError, TypeError, ValueError) as err:
             raise InputError(f"is no description of a backend ({err})", field="backend") from None
+
+    @classmethod
+    def unanswering(cls, name: str, why: str) -> Candidate:
+        """An IBM backend that gives no answer now."""
+        return cls(name, IBM, 0, operational=False, silence=why or "it gives no answer")
 
 
 def by_method(simulator: Candidate) -> list[Candidate]:

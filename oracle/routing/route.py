@@ -19,6 +19,8 @@ __all__ = ["IBM", "LOCAL", "MANAGED", "REVIEW", "Candidate", "Decision", "Policy
 
 REVIEW = "reject_requires_review"
 TAKEN, LATER = "taken", "another_comes_first"
+SILENT = frozenset({"no_answer", "closed"})
+"""Codes of what may pass by itself."""
 # Whatever it is, a circuit of so few qubits and gates runs in a moment, and its lint says enough, unless its result may
 # be too large.
 PLAIN_QUBITS, PLAIN_GATES, PLAIN_RESULT_BYTES = 16, 2_000, 2**18
@@ -119,6 +121,14 @@ def reproducible(spec: Mapping[str, Any]) -> bool:
     return spec["quantum"].get("seed") is not None or _validation(spec).get("method") in ("replay", "agreement")
 
 
+def rehearsal(spec: Mapping[str, Any], circuit: Analysis, simulator: Candidate) -> str | None:
+    """The method by which ``simulator`` can simulate a job that goes to hardware, ``None`` if by none: whatever its
+    spec says of backends is about the run that counts."""
+    constraints = {"max_qubits": None, "max_queue_minutes": None, "allowed_backends": []}
+    quantum = {**spec["quantum"], "backend_policy": "simulator", "constraints": constraints}
+    return route({**spec, "quantum": quantum}, circuit, [simulator]).method
+
+
 def route(
     spec: Mapping[str, Any],
     circuit: Analysis | int,
@@ -201,6 +211,8 @@ def _objection(spec: Mapping[str, Any], qubits: int, offer: Candidate, policy: P
             "backend_not_allowed",
             f"the spec allows {', '.join(allowed)} only; {offer.backend} is not one",
         )
+    if offer.silence:
+        return "no_answer", f"nothing is known of it now: {offer.silence}"
     if most is not None and qubits > most:
         return "too_wide_for_spec", f"the circuit has {qubits} qubits, the spec's max_qubits is {most}"
     if qubits > offer.max_qubits:

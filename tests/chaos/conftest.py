@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from harness.ibm import Ibm
 from harness.nodes import NodeServer
 from harness.world import Keys, World
 
@@ -44,14 +45,29 @@ def recorded_runs(tmp_path_factory, server, keys):
     return runs
 
 
+@pytest.fixture(scope="session")
+def ibm(tmp_path_factory):
+    """Makes the one IBM of this session when it is first asked for."""
+    made = []
+
+    def get() -> Ibm:
+        if not made:
+            made.append(Ibm(tmp_path_factory.mktemp("ibm")))
+        return made[0]
+
+    yield get
+    for each in made:
+        each.close()
+
+
 @pytest.fixture
-def make_world(request, tmp_path, server, keys, recorded_runs):
+def make_world(request, tmp_path, server, keys, recorded_runs, ibm):
     """Makes worlds, and ends them after the test."""
     worlds = []
 
     def make(**options) -> World:
         folder = tmp_path / f"world{len(worlds)}"
-        worlds.append(World(folder, server, keys, recorded_runs, scenario=request.node.name, **options))
+        worlds.append(World(folder, server, keys, recorded_runs, scenario=request.node.name, ibm=ibm, **options))
         return worlds[-1]
 
     request.node.worlds = worlds

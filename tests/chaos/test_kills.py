@@ -13,7 +13,12 @@ from oracle.node.journal import Journal, Step
 
 # The kind of job that gets to a step which a plain one never sees. A new step that a plain job does not reach either
 # fails its tests until it is listed here.
-KIND = {Step.DELIVERED: "challenged", Step.DECLINING: "declined"}
+KIND = {
+    Step.SIMULATED: "hardware",
+    Step.SUBMITTED: "hardware",
+    Step.DELIVERED: "challenged",
+    Step.DECLINING: "declined",
+}
 REASONS = {"declined": "budget_too_low", "failing": "circuit_broke"}
 WRITES = sorted(
     name
@@ -57,6 +62,7 @@ def test_node__killed_at_a_step__goes_on_from_there(world, step, moment):
     world.verdict(reasons={job: REASONS[kind]} if kind in REASONS else {})
     assert world.settled(other)
     assert world.actions()["deliver"] + world.actions()["deliverBatch"] <= 2
+    assert kind != "hardware" or world.at_ibm() == ["Completed"]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -150,6 +156,20 @@ def test_node__killed_beside_the_journal__does_it_again(world, at, moment):
     world.restart()
 
     world.verdict()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("at", ["provider.submit", "provider.result"])
+def test_node__killed_beside_ibm__pays_for_one_run(world, at, moment):
+    """After a submission IBM has a job that no journal knows of."""
+    world.submit("hardware")
+
+    world.start(Point(at, moment=moment))
+    world.killed()
+    world.restart()
+
+    world.verdict()
+    assert world.at_ibm() == ["Completed"]
 
 
 def test_node__killed_at_random_times__loses_nothing(make_world):

@@ -10,7 +10,7 @@ from oracle.jobs.states import State
 from oracle.node.journal import Step
 
 PHASES = [step for step in Step if step not in (Step.SEEN, Step.DECLINING)]
-KIND = {Step.DELIVERED: "challenged"}
+KIND = {Step.DELIVERED: "challenged", Step.SIMULATED: "hardware", Step.SUBMITTED: "hardware"}
 SLOTS = (1, 4) if LONG else (1,)
 DEPTHS = [(slots, depth) for slots in SLOTS for depth in range(1, 2 * slots + 1)]
 # What becomes of the transactions in the blocks that are gone: nobody has them any more, or the network still does.

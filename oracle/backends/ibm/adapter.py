@@ -14,7 +14,7 @@ from typing import Any
 from oracle.backends.base import BackendStatus, Backlog, Capabilities, Estimate
 from oracle.backends.ibm import isa
 from oracle.backends.ibm.account import MARK, Account
-from oracle.backends.ibm.calibration import calibration
+from oracle.backends.ibm.calibration import calibration, success
 from oracle.backends.ibm.compiler import Compiled, Compiler
 from oracle.backends.ibm.notes import Notes, ResultKeeper
 from oracle.backends.ibm.result import METHOD, HardwareResult, measurements, runs
@@ -35,6 +35,7 @@ _DEFAULT_DELAY = 250e-6
 _BYTES_PER_OUTCOME = 12
 _COMPILER_BYTES = 512 * 2**20
 _SECONDS_PER_GATE = 1e-6
+_PREDICTIONS = 64
 
 _STATUS = {
     "INITIALIZING": BackendStatus.QUEUED,
@@ -106,6 +107,7 @@ class IbmBackend:
         self._guard = threading.Lock()
         self._known: _Device | None = None
         self._queue: tuple[Queue, float] | None = None
+        self._predicted: dict[tuple[str, RunRequest], float] = {}
         self._closing = threading.Event()
 
     # ----------------------------------------------------------------------------------------- the interface
@@ -144,6 +146,26 @@ class IbmBackend:
         """What IBM is likely to charge for ``shots`` of a circuit that takes ``duration`` seconds."""
         delay = self._device().configuration.get("default_rep_delay")
         return _FIXED_QPU_SECONDS + shots * (duration + (delay * 1e-6 if delay else _DEFAULT_DELAY))
+
+    def predicted_distance(self, request: RunRequest) -> float | None:
+        """How far the outcomes of ``request`` are likely to be from ideal ones, in total variation and not counting
+        shot noise, by the device's last calibration; ``None`` if it publishes none. Of several circuits the worst.
+
+        One minus :func:`~oracle.backends.ibm.calibration.success`: a run in which nothing goes wrong is an ideal one,
+        so that no more than the rest of the outcomes can differ. Raises as :meth:`submit` does for a circuit that does
+        not fit.
+        """
+        device = self._device()
+        if not device.properties:
+            return None
+        key = (device.calibrated, request)
+        if key not in self._predicted:
+            pieces = device.compiler.compile(request).circuits
+            worst = min(success(device.properties, isa.walk(piece.circuit["steps"])) for piece in pieces)
+            if len(self._predicted) >= _PREDICTIONS:
+                self._predicted.clear()
+            self._predicted[key] = 1.0 - worst
+        return self._predicted[key]
 
     def queue(self) -> Queue:
         """How long one has to wait, as of a minute ago at most. Raises :class:`BackendUnavailable`."""
@@ -209,6 +231,10 @@ class IbmBackend:
     def reconcile(self, tag: str) -> str | None:
         """See :class:`~oracle.backends.base.Backend`. Of several live jobs with this tag the others are cancelled."""
         return self._settled(self._jobs(tag)) if self._notes.read(tag) else None
+
+    def holds(self, tag: str) -> bool:
+        """Whether IBM has a job with this tag here, known to this node or not. Raises :class:`BackendUnavailable`."""
+        return self._settled(self._jobs(tag)) is not None
 
     def backlog(self) -> Backlog:
         """See :class:`~oracle.backends.base.Backend`: everybody's jobs that wait there."""

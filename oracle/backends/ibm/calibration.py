@@ -39,6 +39,29 @@ def calibration(properties: Mapping[str, Any] | None, figures: Mapping[str, Any]
     return facts
 
 
+def success(properties: Mapping[str, Any], steps: Iterable[Any]) -> float:
+    """The probability that none of a circuit's ``steps`` (:func:`oracle.backends.ibm.isa.walk`) goes wrong, if each
+    does so by itself and as often as the calibration says: the product of 1 - error over its gates and measurements.
+
+    Known as the estimated success probability (Nishio et al., "Extracting success from IBM's 20-qubit machines using
+    error-aware compilation", 2020). Waiting and crosstalk are left out; an error that is not published counts as none.
+    """
+    gates = {
+        (gate["gate"], tuple(gate["qubits"])): entry["value"]
+        for gate in properties["gates"]
+        for entry in gate["parameters"]
+        if entry["name"] == "gate_error"
+    }
+    product = 1.0
+    for name, _, qubits, *_ in steps:
+        if name == "measure":
+            error = max(_of_qubits(properties, qubits, "readout_error"), default=0.0)
+        else:
+            error = gates.get((name, tuple(qubits)), gates.get((name, tuple(reversed(qubits))), 0.0))
+        product *= 1.0 - min(1.0, max(0.0, error))
+    return product
+
+
 def _of_qubits(properties: Mapping[str, Any], qubits: Iterable[int], name: str) -> list[float]:
     return [
         _in_units(entry)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 from oracle.backends.ibm.account import Account
 from oracle.backends.ibm.adapter import IbmBackend
-from oracle.backends.ibm.notes import Notes, ResultKeeper
+from oracle.backends.ibm.notes import KeptResults, Notes
 from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.errors import BackendUnavailable, InputError
+
+PATIENCE_SECONDS = 20.0
+"""How long whoever is patient waits for IBM's first answer."""
 
 
 class IbmSettings(Protocol):
@@ -28,10 +35,19 @@ class IbmSettings(Protocol):
 
 @dataclass(frozen=True)
 class IbmProvider:
-    """The account and its chosen backends, in the operator's order."""
+    """The account and its chosen backends, in the operator's order; ``notes`` and ``kept`` are what they write."""
 
     account: Account
     backends: list[IbmBackend]
+    notes: Notes
+    kept: KeptResults
+
+    def backend(self, name: str) -> IbmBackend:
+        """The one of this name. Raises :class:`BackendUnavailable` if it is not configured (any more)."""
+        for backend in self.backends:
+            if backend.name == name:
+                return backend
+        raise BackendUnavailable(f"{name[:60]} is not configured", field="execution.ibm_backends", remedy="name it")
 
     def reconcile(self, tag: str) -> tuple[IbmBackend, str] | None:
         """The backend that has a job under ``tag``, and its reference. Ask before choosing a backend: queues change,
@@ -41,6 +57,11 @@ class IbmProvider:
                 return backend, reference
         return None
 
+    def holder(self, tag: str) -> IbmBackend | None:
+        """The backend that has a job under ``tag``, by IBM's records alone: for a node that lost its own. Raises
+        :class:`BackendUnavailable`."""
+        return next((backend for backend in self.backends if backend.holds(tag)), None)
+
     def close(self) -> None:
         """Release everything; jobs at IBM go on."""
         for backend in self.backends:
@@ -49,25 +70,34 @@ class IbmProvider:
 
 
 def open_ibm(
-    settings: IbmSettings, folder: Path, limits: CircuitLimits | None = None, *, keeper: ResultKeeper | None = None
+    settings: IbmSettings, folder: Path, limits: CircuitLimits | None = None, *, patient: bool = False
 ) -> IbmProvider | None:
-    """The backends named in ``settings.ibm_backends``, or ``None`` if there are none. Notes are kept in ``folder``.
+    """The backends named in ``settings.ibm_backends``, or ``None`` if there are none. Notes, and results of private
+    jobs, are kept in ``folder``.
 
     Raises :class:`InputError` for settings that cannot work (no token file, a wrong token, an unknown backend) and
-    :class:`BackendUnavailable` if IBM does not answer.
+    :class:`BackendUnavailable` if IBM does not answer; then whoever is ``patient`` gets backends that have not been
+    looked for.
     """
     names = [name.strip() for name in settings.ibm_backends.split(",") if name.strip()]
     if not names:
         return None
+    if find_spec("qiskit_ibm_runtime") is None:
+        raise InputError(
+            "needs qiskit-ibm-runtime", field="execution.ibm_backends", remedy="pip install 'qscrow[ibm]', or name none"
+        )
     account = Account(
         channel=settings.ibm_channel,
         token_file=Path(settings.ibm_token_file).expanduser().absolute() if settings.ibm_token_file else None,
         instance=settings.ibm_instance,
         url=settings.ibm_url,
     )
+    notes, kept = Notes(folder), KeptResults(folder)
     try:
-        _check_names(names, account.backends())
-        notes = Notes(folder)
+        if patient:
+            _check_soon(names, account)
+        else:
+            _check_names(names, account.backends())
         backends = [
             IbmBackend(
                 account,
@@ -77,14 +107,29 @@ def open_ibm(
                 max_execution_seconds=settings.ibm_max_execution_seconds,
                 most_attempts=settings.ibm_max_attempts,
                 private=settings.ibm_private,
-                keeper=keeper,
+                keeper=kept,
             )
             for name in names
         ]
     except BaseException:
         account.close()
         raise
-    return IbmProvider(account, backends)
+    return IbmProvider(account, backends, notes, kept)
+
+
+def _check_soon(names: list[str], account: Account) -> None:
+    """As :func:`_check_names`, unless IBM takes long to answer, or does not."""
+    asked: Future[list[str]] = Future()
+
+    def ask() -> None:
+        try:
+            asked.set_result(account.backends())
+        except Exception as err:
+            asked.set_exception(err)
+
+    threading.Thread(target=ask, daemon=True).start()
+    with suppress(BackendUnavailable, TimeoutError):
+        _check_names(names, asked.result(PATIENCE_SECONDS))
 
 
 def _check_names(names: list[str], known: list[str]) -> None:

@@ -30,8 +30,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "chaos")]
 
 import oracle.node.assembly as assembly  # noqa: E402
 from oracle.backends.aer import AerBackend  # noqa: E402
+from oracle.backends.ibm.adapter import IbmBackend  # noqa: E402
 from oracle.chain.client import ChainClient  # noqa: E402
 from oracle.chain.deployments import Deployment  # noqa: E402
+from oracle.circuits.analysis import Analysis  # noqa: E402
 from oracle.circuits.limits import CircuitLimits  # noqa: E402
 from oracle.circuits.run import RunRequest, RunResult  # noqa: E402
 from oracle.cli.settings import Settings  # noqa: E402
@@ -48,7 +50,7 @@ from oracle.node.watch import Watch  # noqa: E402
 def main() -> int:
     """Serve, or run the one node that is described on the command line."""
     if sys.argv[1] == "--serve":
-        return serve()
+        return serve(ibm="--ibm" in sys.argv)
     return run(json.loads(sys.argv[1]))
 
 
@@ -120,10 +122,11 @@ class Faults:
     """Points in the node's life at which something happens to it.
 
     A point is ``{"at", "where", "moment", "nth", "do"}``: ``at`` is ``journal.<method>``, ``content.<method>``,
-    ``backend.<method>`` or ``commit`` (of the journal's database, once the node is open); ``where`` holds arguments
-    that must have these values (``"purpose"`` and the like may be reached through dots, and match the end of a text);
-    ``moment`` is ``before`` or ``after`` the call, ``nth`` counts the calls that match. ``do`` is ``kill`` (SIGKILL),
-    ``hold:<name>`` (say so in a file and wait for another file) or ``reject:<code>`` (the circuit is at fault).
+    ``backend.<method>``, ``provider.<method>`` or ``commit`` (of the journal's database, once the node is open);
+    ``where`` holds arguments that must have these values (``"purpose"`` and the like may be reached through dots, and
+    match the end of a text); ``moment`` is ``before`` or ``after`` the call, ``nth`` counts the calls that match.
+    ``do`` is ``kill`` (SIGKILL), ``hold:<name>`` (say so in a file and wait for another file) or ``reject:<code>`` (the
+    circuit is at fault).
     """
 
     def __init__(self, points: list[dict[str, Any]], home: Path):
@@ -137,6 +140,7 @@ class Faults:
             "journal": (Journal,),
             "content": (BlockStore, KuboStore),
             "backend": (AerBackend, RecordedRuns),
+            "provider": (IbmBackend,),
         }
         for name in sorted({point["at"] for point in self._points}):
             if name == "commit":
@@ -239,6 +243,16 @@ class RecordedRuns:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
+    def analyse(self, request: RunRequest, *args: Any, **options: Any) -> Analysis:
+        """See :class:`~oracle.backends.aer.AerBackend`."""
+        path = self._folder / f"{hashlib.sha256(request.source).hexdigest()}.analysis"
+        if not path.exists():
+            found = self._real.analyse(request, *args, **options)
+            scratch = path.with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps(found.as_dict()))
+            scratch.replace(path)
+        return Analysis.from_untrusted(json.loads(path.read_text()))
+
     def submit(self, request: RunRequest, tag: str, *args: Any, **options: Any) -> str:
         """See :class:`~oracle.backends.base.Backend`."""
         what = repr((request.source, request.format, request.shots, request.seed)).encode()
@@ -266,9 +280,9 @@ def _record_runs(folder: Path) -> None:
 # ----------------------------------------------------------------------------------------------- server
 
 
-def serve() -> int:
+def serve(*, ibm: bool) -> int:
     """Fork a node for every line of standard input and say on standard output when it starts and how it ends."""
-    _warm_up()
+    _warm_up(ibm)
     print(json.dumps({"ready": os.getpid()}), flush=True)
     running: set[int] = set()
     waiting = b""
@@ -289,7 +303,7 @@ def serve() -> int:
                 print(json.dumps({"ended": pid, "code": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
-def _warm_up() -> None:
+def _warm_up(ibm: bool) -> None:
     """Load what a node loads when it first needs it."""
     import gc
 
@@ -300,6 +314,11 @@ def _warm_up() -> None:
     from oracle.chain.client import connect
 
     ChainClient(connect("http://127.0.0.1:1"), Deployment(1, 0, *("0x" + "00" * 20,) * 3))
+    if ibm:
+        from harness.ibm import fork_helpers, load
+
+        load()
+        fork_helpers()
     gc.freeze()
 
 

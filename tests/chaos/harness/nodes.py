@@ -17,15 +17,15 @@ START_SECONDS = 60
 
 
 class NodeServer:
-    """The process that forks nodes."""
+    """The process that forks nodes; ``flags`` are for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         self._changed = threading.Condition()
         self._pids: dict[int, int] = {}
         self._codes: dict[int, int] = {}
         self._nodes = 0
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--serve"],
+            [sys.executable, str(SCRIPT), "--serve", *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from oracle.backends.ibm.box import Box
 from oracle.chain.client import ChainClient
 from oracle.chain.deploy import deploy
 from oracle.chain.localnet import RpcServer, dev_accounts, in_process_chain
@@ -383,6 +384,62 @@ def test_cluster__nobody_there__fails(subject, only, monkeypatch):
 
     assert finding.status == Status.FAIL
     assert finding.remedy
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Box]:
+    with Box(["fake_manila"]) as box:
+        yield box
+
+
+@pytest.fixture
+def with_ibm(subject, box, tmp_path) -> Any:
+    """The subject with the box for IBM, and changes."""
+    token = tmp_path / "ibm.key"
+    token.touch(mode=0o600)
+    token.write_text(box.token + "\n")
+    settings = {
+        "ibm_backends": "box_manila",
+        "ibm_url": box.url,
+        "ibm_instance": box.instance,
+        "ibm_token_file": str(token),
+    }
+    return lambda **changes: replace(subject, config=NodeConfig(**{**settings, **changes}))
+
+
+def test_ibm__not_used__is_not_checked(subject):
+    assert "IBM" not in [name for name, _ in module._Checks(subject).all()]
+
+
+def test_ibm__answers__tells_every_queue(with_ibm, only, box):
+    box.waiting["box_manila"] = 3
+    finding = only(with_ibm(), "IBM")
+    assert finding.status == Status.OK
+    assert finding.text.endswith("; box_manila: 3 jobs wait there, about 90 s")
+
+
+def test_ibm__backend_closed__warns(with_ibm, only, box):
+    box.offline.add("box_manila")
+    finding = only(with_ibm(), "IBM")
+    box.offline.clear()
+    assert (finding.status, finding.text.endswith("box_manila: takes no jobs now (maintenance)")) == (Status.WARN, True)
+
+
+def test_ibm__out_of_reach__warns_since_other_jobs_run(with_ibm, only):
+    finding = only(with_ibm(ibm_url=f"http://127.0.0.1:{closed_port()}"), "IBM")
+    assert (finding.status, bool(finding.remedy)) == (Status.WARN, True)
+
+
+def test_ibm__token_that_others_can_read__fails_with_the_command(with_ibm, only, tmp_path):
+    (tmp_path / "ibm.key").chmod(0o644)
+    finding = only(with_ibm(), "IBM")
+    assert finding.status == Status.FAIL
+    assert "run chmod 600 on it" in finding.text
+
+
+def test_ibm__backend_of_no_such_name__fails_and_lists_those_there_are(with_ibm, only):
+    finding = only(with_ibm(ibm_backends="box_manilla"), "IBM")
+    assert (finding.status, finding.remedy) == (Status.FAIL, "use some of box_manila")
 
 
 def test_journal__of_a_node_that_ran__is_summed_up(subject, served, only):

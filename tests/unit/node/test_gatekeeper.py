@@ -15,7 +15,6 @@ from oracle.node.config import NodeConfig
 from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
 from oracle.node.gates import AwaitsApproval, Stage
 from oracle.node.journal import Journal, Step
-from oracle.routing.route import Decision
 
 REQUESTER, OTHER, ORACLE = ("0x" + digits * 20 for digits in ("33", "44", "22"))
 SOURCE = b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\nh q[0];\ncx q[0],q[1];\nmeasure q -> c;\n'
@@ -25,8 +24,8 @@ SPEC = normalise(
     requester=f"did:pkh:eip155:31337:{REQUESTER}",
     circuit="ipfs://f01551220" + "00" * 32,
 )
-HARDWARE = Decision(HARDWARE_CHOICE, "ibm_fez", {})
 SIMULATED = {"queue_minutes": 1, "simulated": True, "baseline_distance": 0.01, "promoted": True}
+BUDGETS = {"gate_approvals": frozenset({"budget_over"}), "gate_approval_budget_wei": 0}
 NO_QUESTIONS = {"gate_approvals": frozenset()}
 
 
@@ -46,19 +45,18 @@ def job(journal, job_id, *, taken=None, requester=REQUESTER):
     return row
 
 
-def admit(journal, row, decision=HARDWARE, *, stage=Stage.ACCEPTANCE, config=NO_QUESTIONS, **known):
+def admit(journal, row, choice=HARDWARE_CHOICE, *, stage=Stage.ACCEPTANCE, config=NO_QUESTIONS, **known):
     limits = CircuitLimits()
     request = RunRequest(SOURCE, "openqasm2", 1_000, 1, limits)
     keeper = Gatekeeper(journal, NodeConfig(**config), ORACLE)
-    return keeper.admit(row, SPEC, decision, lint(SOURCE, "openqasm2", limits), request, stage=stage, **known)
+    return keeper.admit(row, SPEC, choice, lint(SOURCE, "openqasm2", limits), request, stage=stage, **known)
 
 
 def test_admit__simulator__passes_no_gates_unless_all_do(journal):
-    simulator = Decision("local_simulator", "aer", {})
     row = job(journal, 1)
 
-    assert admit(journal, row, simulator) == []
-    assert admit(journal, row, simulator, config={**NO_QUESTIONS, "gate_apply_to": "all"})
+    assert admit(journal, row, "local_simulator") == []
+    assert admit(journal, row, "local_simulator", config={**NO_QUESTIONS, "gate_apply_to": "all"})
 
 
 def test_admit__hardware__is_asked_about_once(journal):
@@ -92,6 +90,43 @@ def test_admit__submission__needs_what_the_simulation_tells(journal):
 def test_admit__submission__does_not_count_the_job_itself(journal):
     row = job(journal, 1, taken=HARDWARE_CHOICE)
     assert admit(journal, row, stage=Stage.SUBMISSION, config={**NO_QUESTIONS, "gate_runs_per_day": 1}, **SIMULATED)
+
+
+def test_admit__submission__others_taken_since_do_not_push_it_out(journal):
+    row = job(journal, 1, taken=HARDWARE_CHOICE)
+    job(journal, 2, taken=HARDWARE_CHOICE)
+    limits = {**NO_QUESTIONS, "gate_runs_per_day": 1, "gate_runs_per_requester": 1}
+    assert admit(journal, row, stage=Stage.SUBMISSION, config=limits, **SIMULATED)
+
+
+def test_admit__provider_tells_of_more_runs_than_the_journal__counts_them(journal):
+    limits = {**NO_QUESTIONS, "gate_runs_per_day": 3}
+    assert admit(journal, job(journal, 1), config=limits, runs_at_provider=2)
+    with pytest.raises(PolicyDenied, match="3 runs in 24 hours"):
+        admit(journal, job(journal, 2), config=limits, runs_at_provider=3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "later"),
+    [
+        (TERMS, {"budget": TERMS.budget + 5}),
+        (replace(TERMS, oracle=ZERO_ADDRESS), {"oracle": ORACLE}),
+        (replace(TERMS, oracle=ZERO_ADDRESS), {"oracle": ORACLE, "budget": TERMS.budget + 5}),
+    ],
+    ids=["promoted", "taken", "taken and promoted"],
+)
+def test_admit__approved_job_whose_terms_went_on__stays_approved(journal, asked, later):
+    journal.add_job(1, asked, 3, b"h" * 32)
+    with pytest.raises(AwaitsApproval):
+        admit(journal, journal.job(1), config=BUDGETS)
+    keeper = Gatekeeper(journal, NodeConfig(), ORACLE)
+    keeper._approvals.answer(1, True)
+    row = journal.advance(journal.job(1), Step.CHECKED, terms=replace(asked, **later))
+
+    assert admit(journal, row, config=BUDGETS)
+    other = journal.advance(row, Step.CHECKED, terms=replace(row.terms, deliver_by=201))
+    with pytest.raises(AwaitsApproval):
+        admit(journal, other, config=BUDGETS)
 
 
 @pytest.mark.parametrize(

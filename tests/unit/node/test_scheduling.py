@@ -39,6 +39,14 @@ def test_choose__all_kinds__earned_then_owed_then_new() -> None:
     assert choose(*jobs).start == [3, 5, 2, 1, 4]
 
 
+def test_choose__jobs_at_a_provider__need_no_worker_and_are_few_at_once() -> None:
+    away = [job(n, Step.SUBMITTED, deadline=FAR + n) for n in range(1, 4)]
+    busy = (job(8, Step.ACCEPTED, seconds=100.0), job(9, Step.ACCEPTED, seconds=100.0))
+    choice = choose(*away, job(5, Step.SEALED), in_flight=busy, workers=2)
+    assert choice.start == [5, 1, 2]
+    assert choice.waiting == {3: Why.PROVIDER_BUSY}
+
+
 def test_choose__owed_jobs_of_several__the_earliest_deadline_runs_first() -> None:
     owed = [job(n, Step.ACCEPTED, requester=who, deadline=NOW + due) for n, who, due in
             ((1, "alice", 30), (2, "bob", 20), (3, "alice", 10), (4, "carol", 40))]  # fmt: skip
@@ -90,6 +98,9 @@ def test_choose__newcomer_after_a_long_absence__gets_one_turn_and_not_all() -> N
         (job(1), {"limits": replace(ROOMY, per_requester=1), "in_flight": (job(8, Step.ACCEPTED),)},
          Why.REQUESTER_LIMIT),
         (job(1), {"limits": replace(ROOMY, queue=1), "in_flight": (job(8, requester="bob"),)}, Why.QUEUE_FULL),
+        (job(1, Step.SUBMITTED), {"limits": replace(ROOMY, away=1), "in_flight": (job(8, Step.SIMULATED),)},
+         Why.PROVIDER_BUSY),
+        (job(1, Step.SIMULATED), {"limits": replace(ROOMY, in_flight=3), "in_flight": (job(8), job(9))}, Why.NODE_FULL),
         (job(1), {"workers": 0}, Why.NO_WORKERS),
         (job(1, Step.ACCEPTED), {"workers": 0}, Why.NO_WORKERS),
         (job(1, deadline=NOW + 60, seconds=1), {"limits": replace(ROOMY, margin_seconds=60)}, Why.TOO_LATE),

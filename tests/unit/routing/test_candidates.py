@@ -40,3 +40,9 @@ def test_by_method__simulator__is_one_candidate_each() -> None:
 
     assert [offer.method for offer in offers] == list(METHODS)
     assert {offer.backend for offer in offers} == {"aer"} and len({offer.name for offer in offers}) == len(METHODS)
+
+
+def test_unanswering__names_alone__say_why() -> None:
+    made = Candidate.unanswering("ibm_fez", "")
+
+    assert (made.backend, made.kind, made.operational, made.silence) == ("ibm_fez", IBM, False, "it gives no answer")

@@ -15,7 +15,18 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import LintReport
 from oracle.jobs.canonical import canonical_bytes, parse_json
 from oracle.routing.candidates import IBM, LOCAL, MANAGED, NOT_OFFERED, Candidate, by_method
-from oracle.routing.route import LATER, REVIEW, TAKEN, Decision, Policy, Verdict, needs_analysis, reproducible, route
+from oracle.routing.route import (
+    LATER,
+    REVIEW,
+    TAKEN,
+    Decision,
+    Policy,
+    Verdict,
+    needs_analysis,
+    rehearsal,
+    reproducible,
+    route,
+)
 
 LIMITS = CircuitLimits(qubits=1_000, clbits=1_000)
 AER = Candidate("aer", LOCAL, 1_000, limits=LIMITS)
@@ -130,6 +141,22 @@ def test_route__every_reason__names_what_was_seen_and_what_would_pass(
 
     assert verdict.code == code
     assert all(text in verdict.text for text in says), verdict.text
+
+
+def test_route__backend_without_an_answer__says_so_and_hides_no_other() -> None:
+    silent = Candidate.unanswering("ibm_fez", "HTTP 503")
+
+    assert codes(route(spec("ibm"), DENSE, [silent, KYIV])) == {"ibm_fez": "no_answer", "ibm_kyiv": TAKEN}
+    alone = route(spec("ibm"), DENSE, [silent])
+    assert (alone.choice, alone.reasons) == (REVIEW, {"ibm_fez": "nothing is known of it now: HTTP 503"})
+    assert codes(route(spec("ibm", allowed=("ibm_kyiv",)), DENSE, [silent])) == {"ibm_fez": "backend_not_allowed"}
+
+
+@pytest.mark.parametrize(("circuit", "method"), [(DENSE, "statevector"), (HUGE, None)])
+def test_rehearsal__whatever_the_spec_says_of_backends__is_how_the_simulator_would_run_it(circuit, method) -> None:
+    wanted = spec("ibm", allowed=("ibm_fez",), queue=0)
+
+    assert rehearsal(wanted, circuit, replace(AER, queue_seconds=900)) == method
 
 
 def test_route__closed_backend__is_not_taken() -> None:

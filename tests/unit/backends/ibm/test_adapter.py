@@ -13,7 +13,8 @@ import pytest
 from oracle.backends.base import BackendStatus
 from oracle.backends.ibm.adapter import least_busy
 from oracle.backends.ibm.box import CANCEL, DONE_BUT_500, FAIL, HANG, HOLD, OVERRUN
-from oracle.backends.ibm.notes import Notes
+from oracle.backends.ibm.calibration import success
+from oracle.backends.ibm.notes import KeptResults, Notes
 from oracle.backends.ibm.result import STAND_IN
 from oracle.backends.ibm.select import IbmProvider
 from oracle.circuits.limits import CircuitLimits
@@ -203,7 +204,9 @@ def test_submit__same_tag_on_another_backend__is_not_submitted_there(account, ba
         other.submit(request_for(), tag)
 
     assert other.reconcile(tag) is None
-    assert IbmProvider(account, [other, backend]).reconcile(tag) == (backend, reference)
+    provider = IbmProvider(account, [other, backend], Notes(folder), KeptResults(folder))
+    assert provider.reconcile(tag) == (backend, reference)
+    assert provider.holder(tag) is backend
     assert len(jobs_of(box, tag)) == 1
 
 
@@ -418,29 +421,14 @@ def test_submit__longer_than_the_time_limit__is_refused(backend, box, tag):
 # ------------------------------------------------------------------------------------------------ private
 
 
-class FileKeeper:
-    """Keeps answers in files, unsealed: enough for the order of things."""
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def keep(self, reference, answer):
-        (self._folder / reference).write_bytes(answer)
-
-    def recall(self, reference):
-        path = self._folder / reference
-        return path.read_bytes() if path.exists() else None
-
-
 def test_private__without_a_keeper__is_refused(account, tmp_path, open_backend):
     with pytest.raises(InputError, match="only once"):
         open_backend(account, tmp_path, private=True)
 
 
 def test_private__result_read_before_a_crash__is_still_there(account, box, tag, tmp_path, open_backend):
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    options = {"private": True, "keeper": FileKeeper(kept)}
+    kept = KeptResults(tmp_path / "kept")
+    options = {"private": True, "keeper": kept}
     backend = open_backend(account, tmp_path / "notes", **options)
     reference = backend.submit(request_for(), tag)
     first = backend.result(reference, TIMEOUT)
@@ -451,6 +439,52 @@ def test_private__result_read_before_a_crash__is_still_there(account, box, tag, 
 
     assert again == first
     assert first.provider["private"]
+
+
+# ------------------------------------------------------------------------------------- predictions
+
+
+GHZ = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[4]; creg c[4]; h q[0]; cx q[0],q[1]; cx q[1],q[2]; cx q[2],q[3];'
+
+
+@pytest.mark.parametrize(
+    ("source", "ideal"),
+    [
+        (GHZ + b" measure q -> c;", {"0000": 0.5, "1111": 0.5}),
+        (GHZ.replace(b"h q[0];", b"x q[0];") + b" measure q -> c;", {"1111": 1.0}),
+    ],
+)
+def test_predicted_distance__of_a_device__bounds_what_it_does(backend, tag, source, ideal):
+    """The box's noise is made from the same calibration, with decoherence besides."""
+    request = RunRequest(source, "openqasm2", 4_000, 1, CircuitLimits())
+    run = backend.result(backend.submit(request, tag), TIMEOUT)
+    shares = {key: count / run.shots for key, count in run.counts.items()}
+    distance = sum(abs(shares.get(key, 0) - ideal.get(key, 0)) for key in shares.keys() | ideal.keys()) / 2
+
+    predicted = backend.predicted_distance(request)
+
+    assert 0.4 * predicted < distance < predicted + 0.03
+    assert backend.predicted_distance(request) == predicted
+
+
+def test_success__errors_of_every_step__are_multiplied():
+    properties = {
+        "qubits": [[{"name": "readout_error", "value": 0.1}], [{"name": "readout_error", "value": 0.2}]],
+        "gates": [
+            {"gate": "cx", "qubits": [0, 1], "parameters": [{"name": "gate_error", "value": 0.5}]},
+            {"gate": "sx", "qubits": [0], "parameters": [{"name": "gate_error", "value": 0.0}]},
+        ],
+    }
+    steps = [
+        ["sx", [], [0], []],
+        ["cx", [], [1, 0], []],  # published for the other direction
+        ["rz", [0.1], [0], []],
+        ["barrier", [], [0, 1], []],
+        ["measure", [], [0], [0]],
+        ["measure", [], [1], [1]],
+    ]
+
+    assert success(properties, steps) == pytest.approx(0.5 * 0.9 * 0.8)
 
 
 # ------------------------------------------------------------------------------------- queues and counters
