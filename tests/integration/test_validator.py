@@ -18,18 +18,20 @@ from oracle.chain.history import JobHistory, fetch_job
 from oracle.chain.localnet import advance_time, dev_accounts, in_process_chain
 from oracle.chain.sender import Sender
 from oracle.content.store import BlockStore, get_object
-from oracle.jobs.canonical import parse_json
-from oracle.jobs.errors import JournalError
+from oracle.jobs.canonical import canonical_bytes, parse_json
+from oracle.jobs.errors import InputError, JournalError
 from oracle.jobs.states import State, Tier
 from oracle.node.assembly import opened_node
 from oracle.node.config import NodeConfig
 from oracle.node.journal import ACTIVE, Journal, Step
+from oracle.requester.canaries import Kept, Openings, mix
 from oracle.requester.draft import load_draft, write_example
 from oracle.requester.submit import Parties, prepare, submit
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import MAX_SEALED_BYTES, open_sealed
+from oracle.validation.canary import Canary, CanaryPlan
 from oracle.validation.verdict import parse_verdict
 from oracle.validator.assembly import opened_validator
 from oracle.validator.journal import read_endings, read_judged
@@ -54,11 +56,23 @@ class Bench:
     accounts: dict[str, Any]
     keys: dict[str, SealingKey]
 
-    def submit(self, method: str = "replay", *, parties: Parties | None = None, oracle="oracle", **fields) -> int:
-        """Submit a job that names the validator; returns its id."""
+    def submit(
+        self,
+        method: str = "replay",
+        *,
+        parties: Parties | None = None,
+        oracle="oracle",
+        document: Any = None,
+        canaries: int = 0,
+        **fields,
+    ) -> int:
+        """Submit a job that names the validator; returns its id. ``document`` is a circuit document as JSON."""
         path = self.folder / f"{time.monotonic_ns()}" / "job.yaml"
         write_example(path, "ghz")
         draft = load_draft(path)
+        if document is not None:
+            draft = replace(draft, circuit=canonical_bytes(document), format="qscrow-json")
+            fields["quantum"] = {"format": "qscrow-json", "shots": 400, **fields.get("quantum", {})}
         changes = {
             "validation": {"method": method},
             "timeouts": {"challenge_seconds": CHALLENGE},
@@ -66,6 +80,8 @@ class Bench:
             **fields,
         }
         draft = replace(draft, fields={**draft.fields, **changes})
+        mixed = mix(draft, canaries) if canaries else None
+        draft = mixed.draft if mixed else draft
         usual = Parties(self.accounts[oracle].address, self.accounts["validator"].address, validator_fee=FEE, bond=BOND)
         requester = self.accounts["requester"]
         ready = prepare(
@@ -75,6 +91,8 @@ class Bench:
             requester=requester.address,
             key=self.keys["requester"],
         )
+        if mixed:
+            self.openings.keep(ready.terms.spec, mixed.plan)
         return submit(ready, chain=self.chain, store=self.store, sender=Sender(self.chain.w3, requester)).job_id
 
     def deliver(self, oracle: str = "oracle") -> None:
@@ -141,6 +159,24 @@ class Bench:
     def verdict_count(self, job_id: int) -> int:
         events = self.chain.job_events(job_id, 0, self.chain.block().number)
         return sum(event.name == "JobValidated" for event in events)
+
+    @property
+    def openings(self) -> Openings:
+        return Openings(self.folder / "canaries")
+
+    def open_canaries(self, job_id: int) -> Kept:
+        """What the requester does once the result is there."""
+        history = self.history(job_id)
+        kept = self.openings.of(history.terms.spec)
+        self.openings.publish(kept, history, self.store)
+        return kept
+
+    def ending(self, job_id: int) -> tuple[State, str]:
+        """The state on chain, and how the validator closed the job."""
+        return self.history(job_id).state, read_judged(self.verdicts, job_id).reason
+
+    def statement(self, job_id: int) -> str:
+        return read_judged(self.verdicts, job_id).report["statement"]
 
     @property
     def verdicts(self) -> Path:
@@ -473,6 +509,161 @@ def test_validator__verdict_undone_by_a_reorganisation__is_sent_again(mortal):
             time.sleep(0.02)
 
     assert mortal.verdict_count(job_id) == 1
+
+
+THREE = {
+    "circuits": [
+        {"wires": 2, "instructions": [["h", [0], []], ["cx", [0, 1], []], ["measure", [0, 1], [0, 1]]]},
+        {"wires": 3, "parameters": ["a"], "instructions": [["ry", [2], ["a"]], ["measure", [0, 1, 2], [0, 1, 2]]]},
+    ],
+    "pubs": [{"circuit": 0}, {"circuit": 1, "parameters": [[0.4], [1.3]]}],
+}
+
+
+def test_validator__canaries_come_back_right__are_accepted_once_they_are_opened(bench):
+    job_id = bench.submit("canary", document=THREE, canaries=2, privacy={"circuit": "sealed"})
+    with pytest.raises(InputError, match="could cheat"):
+        bench.open_canaries(job_id)
+    bench.deliver()
+    with bench.validator() as validator:
+        validator.run_once()
+        assert "has not opened its canaries" in validator.journal.history(job_id)[-1].note
+
+        bench.open_canaries(job_id)
+        time.sleep(0.2)  # more than the pause before it looks again
+        validator.run_once()
+
+    assert bench.ending(job_id) == (State.SETTLED, "accepted")
+    assert bench.history(job_id).tier == Tier.CANARY
+    assert "2 circuits" not in bench.statement(job_id)
+
+
+def made_up(run):
+    """Plausible counts of the right form for every circuit, without running any."""
+    for place in run["runs"]:
+        width = len(next(iter(place["counts"])))
+        half = run["shots"] // 2
+        place["counts"] = {"0" * width: half, "1" * width: run["shots"] - half}
+    run["counts"] = run["runs"][0]["counts"]
+
+
+def without_last(run):
+    run["runs"].pop()
+
+
+def with_another_width(run):
+    for place in run["runs"]:
+        place["counts"] = {"0": run["shots"]}
+    run["counts"] = {"0": run["shots"]}
+
+
+@pytest.mark.parametrize("cheat", [made_up, without_last, with_another_width])
+def test_validator__canaries_of_a_cheat__are_rejected(bench, cheat):
+    job_id = bench.submit("canary", document=THREE, canaries=2)
+    bench.deliver_wrong(cheat)
+    bench.open_canaries(job_id)
+
+    bench.judge()
+
+    assert bench.ending(job_id) == (State.REJECTED, "rejected")
+
+
+def test_validator__canaries_never_opened__are_left_to_the_challenge_period(bench):
+    job_id = bench.submit("canary", document=THREE, canaries=1)
+    bench.deliver()
+    with bench.validator(max_backoff_seconds=1.0) as validator:
+        validator.run_once()
+        advance_time(bench.chain.w3, CHALLENGE - 7)
+        time.sleep(1.2)
+        validator.run_once()
+
+    assert bench.ending(job_id) == (State.COMPLETED, "silent: inconclusive")
+    assert "opening of the canaries" in bench.statement(job_id)
+
+
+@pytest.mark.parametrize(
+    "canaries, why",
+    [
+        ([Canary(9, "00")], "has no circuit 9"),
+        ([Canary(0, "01")], "which no canary has"),
+        ([], "malformed"),
+    ],
+)
+def test_validator__opening_that_fits_no_canary__never_costs_the_oracle(bench, canaries, why):
+    plan = CanaryPlan((), tuple(canaries), bytes(32))
+    validation = {"method": "canary", "commitment": plan.commitment}
+    job_id = bench.submit("canary", document=THREE, validation=validation)
+    bench.deliver()
+    bench.store.put(plan.block())
+
+    bench.judge()
+
+    assert bench.ending(job_id) == (State.COMPLETED, "silent: inconclusive")
+    assert why in bench.statement(job_id)
+
+
+@pytest.mark.parametrize("method", ["distribution", "replay"])
+def test_validator__several_circuits__are_all_judged(bench, method):
+    def last_forged(run):
+        run["runs"][-1]["counts"] = {"000": run["shots"]}
+
+    honest = bench.submit(method, document=THREE, quantum={"seed": 5})
+    bench.deliver()
+    forged = bench.submit(method, document=THREE, quantum={"seed": 6})
+    bench.deliver_wrong(last_forged)
+
+    bench.judge()
+
+    assert bench.ending(honest) == (State.SETTLED, "accepted")
+    assert bench.ending(forged) == (State.REJECTED, "rejected")
+
+
+ISING = [["ZZ", 1.0], ["XI", 0.5], ["IX", 0.5], ["II", 2.0]]
+
+
+def test_validator__expectation_values__are_held_against_its_own(bench):
+    def shifted(run):
+        """Counts and the values that follow from them, of nothing."""
+        from oracle.circuits.observables import estimate, parse_observables
+
+        (found,) = run["runs"]
+        for each in found["bases"]:
+            each["counts"] = {"01": run["shots"]}
+        pairs = [(each["basis"], each["counts"]) for each in found["bases"]]
+        found["values"], found["standard_errors"] = estimate(parse_observables([ISING]), pairs)
+        run["counts"] = {"01": run["shots"]}
+
+    def claimed(run):
+        run["runs"][0]["values"] = [3.9]
+
+    quantum = {"circuit": "ghz.qasm", "result": "expectation", "observables": [ISING], "seed": None}
+    bell = THREE["circuits"][0]
+    jobs = []
+    for deliver in (bench.deliver, lambda: bench.deliver_wrong(shifted), lambda: bench.deliver_wrong(claimed)):
+        jobs.append(bench.submit("distribution", document=bell, quantum=quantum, job_type="optimization"))
+        deliver()
+
+    bench.judge()
+
+    assert [bench.ending(job_id)[1] for job_id in jobs] == ["accepted", "rejected", "rejected"]
+    assert "outside" in bench.statement(jobs[1])
+    assert "are not those of what was counted" in bench.statement(jobs[2])
+
+
+def test_validator__benchmark__has_to_be_repeatable_as_well(bench):
+    def vague(run):
+        run["operations"] = {}
+
+    whole = bench.submit("distribution", job_type="benchmark")
+    bench.deliver()
+    vague_one = bench.submit("distribution", job_type="benchmark")
+    bench.deliver_wrong(vague)
+
+    bench.judge()
+
+    assert bench.ending(whole) == (State.SETTLED, "accepted")
+    assert bench.ending(vague_one) == (State.REJECTED, "rejected")
+    assert "missing: circuit.operations" in bench.statement(vague_one)
 
 
 def test_journal__of_a_validator__is_refused_to_an_oracle_of_another_name(bench):

@@ -65,7 +65,7 @@ def test_judge_expectations__exact_values__leave_room_for_rounding_only():
     assert judge_expectations([0.5 + 1e-4], [Expected(0.5)], None).outcome == Outcome.REJECT
 
 
-@pytest.mark.parametrize("expected", [Expected(0.0), Expected(0.05), Expected(0.9, traceless=False)])
+@pytest.mark.parametrize("expected", [Expected(0.0), Expected(0.05), Expected(0.9, centre=0.88)])
 def test_judge_expectations__noise_would_pass__is_inconclusive(expected):
     assert judge_expectations([expected.value], [expected], 1000).outcome == Outcome.INCONCLUSIVE
 
