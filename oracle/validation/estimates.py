@@ -15,6 +15,8 @@ from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 MAX_OBSERVABLES = 100_000
 # Two exact simulations agree to about this part of the observable's range.
 _ROUNDING = 1e-6
+# The part of the risk that a simulated value takes: it has the more shots, and the logarithm makes it cheap.
+_FOR_THE_BASELINE = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class Expected:
         over several bases, each with N shots, keeps to them as well: Σ B_b² ≤ (Σ B_b)², and likewise for V.
         ``shots`` is ``None`` for exact values.
 
-        If ``value`` is itself a mean, half the risk is for how far it may be from the truth (Hoeffding), which widens
-        the interval and allows for a variance as if the truth were as much nearer to 0.
+        If ``value`` is itself a mean, a tenth of the risk is for how far it may be from the truth (Hoeffding), which
+        widens the interval and allows for a variance as if the truth were as much nearer to 0.
         """
         rounding, off = _ROUNDING * self.bound, 0.0
         if self.shots is not None:
-            risk /= 2
-            off = self.bound * math.sqrt(2 * math.log(2 / risk) / self.shots)
+            off = self.bound * math.sqrt(2 * math.log(2 / (_FOR_THE_BASELINE * risk)) / self.shots)
+            risk *= 1 - _FOR_THE_BASELINE
         if shots is None:
             return off + rounding
         level = math.log(2 / risk)

@@ -6,6 +6,7 @@ import copy
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from oracle.validation.counts import Counts
 from oracle.validation.estimates import Expected
 from oracle.validation.judge import Evidence, judge
 from oracle.validation.replay import RunFacts
-from oracle.validation.verdict import HARDWARE, Outcome, parse_verdict
+from oracle.validation.verdict import HARDWARE, STAND_IN, Outcome, parse_verdict
 
 RESULT = {
     "counts": {"00": 510, "11": 514},
@@ -207,3 +208,37 @@ def test_judge__whatever_an_oracle_writes__gives_a_verdict_that_can_be_read_back
     verdict = judge(spec(method, job_type=job_type, seed=7), {**RESULT, place: junk, "optimization": junk}, evidence)
     document = verdict.as_document()
     assert parse_verdict(document).as_bytes() == verdict.as_bytes()
+
+
+@pytest.mark.parametrize(
+    "circuits", [[{"00": 1024}], [{"00": 1024}] * 3, [{"00": 1024}, {"000": 1024}], [{"00": 1024}, {"00": 1000}]]
+)
+def test_judge__counts_of_other_circuits_than_were_asked_for__are_rejected(circuits):
+    evidence = Evidence(baselines=[BELL, BELL], circuits=circuits, widths=[2, 2])
+    assert outcome(spec("distribution"), RESULT, evidence) == Outcome.REJECT
+
+
+def test_judge__canary_results_missing_or_of_another_width__are_rejected_not_excused():
+    wanted, evidence, place = canary_job()
+    for circuits in (evidence.circuits[:2], [{"0": 1024}] * 3):
+        assert outcome(wanted, RESULT, replace(evidence, circuits=circuits)) == Outcome.REJECT
+
+
+def test_judge__many_circuits__give_a_report_that_stays_short(random_output, draw, rng):
+    p = random_output(3)
+    results = [draw(p, 1024, rng) for _ in range(90)]
+    results[70] = {"000": 1024}
+    baseline = Baseline.sampled(draw(p, 10_000, rng))
+    evidence = Evidence(baselines=[baseline] * 90, circuits=results, widths=[3] * 90)
+    verdict = judge(spec("distribution", threshold=0.2), RESULT, evidence)
+    assert len(verdict.checks) == 64
+    assert "circuit 70" in {check.name for check in verdict.checks if check.outcome == Outcome.REJECT}
+    assert parse_verdict(verdict.as_document()).outcome == Outcome.REJECT
+
+
+@pytest.mark.parametrize("claim", [HARDWARE, STAND_IN])
+def test_judge__garbage_with_a_large_readout_error__is_rejected_all_the_same(claim, draw, rng):
+    # As much as a validator believes of what an oracle states.
+    noise = {**RESULT, "counts": draw(np.full(4, 1 / 4), 1024, rng)}
+    evidence = Evidence(baselines=[BELL], readout_error=0.05)
+    assert outcome(spec("distribution"), noise, evidence, claim=claim) == Outcome.REJECT
