@@ -40,7 +40,7 @@ from oracle.sealing.sealed import MAX_SEALED_BYTES, open_sealed
 from oracle.validation.canary import Canary, CanaryPlan
 from oracle.validation.verdict import parse_verdict
 from oracle.validator.assembly import opened_validator
-from oracle.validator.journal import read_endings, read_judged
+from oracle.validator.journal import read_endings, read_judged, read_unsigned
 
 STAKE, BOND, FEE = 10**18, 10**15, 10**14
 CHALLENGE = 600
@@ -750,6 +750,7 @@ def test_docket__requester__opens_the_report_on_a_verdict_and_on_none(docket):
     assert (report.attests, report.claim) == (True, "hardware-claimed")
     with pytest.raises(InputError, match="no verdict on chain"):
         open_report(silent, chain=bench.chain, store=bench.store, key=key)
+    assert read_unsigned(bench.verdicts)[silent.job_id] == "inconclusive"
 
 
 def test_journal__of_a_validator__is_refused_to_an_oracle_of_another_name(bench):
