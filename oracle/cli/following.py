@@ -179,22 +179,16 @@ def open_(
         chain = open_chain(settings)
         history = fetch_job(chain, job)
         opened = open_result(history, chain=chain, store=open_content(settings), key=open_sealing_key(settings))
+    hidden = canary_facts(settings, history, opened.document)
     if out:
         _write_result(out, opened.document)
     if json:
-        return show_json(
-            {
-                "job": job,
-                "tier": history.tier.label,
-                "result": opened.document,
-                "receipt": opened.receipt,
-                "canaries": canary_facts(settings, history, opened.document),
-            }
-        )
+        document = {"job": job, "tier": history.tier.label, "result": opened.document, "receipt": opened.receipt}
+        return show_json(document | ({"canaries": hidden} if hidden else {}))
     say(f"Job {job}: {opened.document['shots']} shots on {_known(opened, 'backend', 'engine')}")
     for line in opened.lines() if opened.document.get("runs") else histogram(opened.counts):
         say(line)
-    facts(_result_facts(opened, history) | canary_facts(settings, history, opened.document))
+    facts(_result_facts(opened, history) | hidden)
     if out:
         say(f"wrote {out}")
 

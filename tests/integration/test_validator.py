@@ -45,7 +45,7 @@ from oracle.validator.journal import read_endings, read_judged, read_unsigned
 STAKE, BOND, FEE = 10**18, 10**15, 10**14
 CHALLENGE = 600
 UNDELIVERED = tuple(step for step in ACTIVE if step != Step.DELIVERED)
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 
 class Killed(BaseException):
