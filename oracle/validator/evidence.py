@@ -32,14 +32,13 @@ from oracle.sealing.keys import key_id
 from oracle.sealing.sealed import MAX_SEALED_BYTES, inspect_sealed, open_sealed
 from oracle.validation.baseline import Baseline
 from oracle.validation.canary import MAX_CIRCUITS, opening_of
-from oracle.validation.counts import Counts
 from oracle.validation.judge import Evidence, judge
 from oracle.validation.replay import derive_seed
 from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 from oracle.validator.claims import claim_of, readout_error
 from oracle.validator.findings import Finding, NotYet, Unclear, Wrong
 from oracle.validator.journal import ValidatorJournal
-from oracle.validator.outcomes import asked_for, expected_of, runs_of, values_of
+from oracle.validator.outcomes import asked_for, expected_of, first_counts, runs_of, values_of
 
 MAX_OPENING_BYTES = 64 * MAX_CIRCUITS
 
@@ -64,7 +63,7 @@ class Examiner:
             method = spec["validation"]["method"]
             document = self._opened(history, spec)
             claim = claim_of(document, spec, self._t.chain.chain_id)
-            counts = _checked(document, spec).digest()
+            counts = first_counts(document, spec).digest()
             evidence = self._evidence(job, history, spec, document, seconds_left)
         except Wrong as err:
             verdict = _alone("form", Outcome.REJECT, f"the result breaks its form: {err}", claim)
@@ -278,17 +277,6 @@ class Examiner:
             except (Wrong, Unclear):  # a bad peer must not spoil an honest result
                 continue
         return peers
-
-
-def _checked(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Counts:
-    """The counts of what ran first, whatever the method; the shots are those ordered."""
-    shots = spec["quantum"]["shots"]
-    if document.get("shots") != shots:
-        raise Wrong(f"{str(document.get('shots'))[:20]} shots were run, {shots} were ordered")
-    try:
-        return Counts.parse(document["counts"], shots=shots)
-    except InputError as err:
-        raise Wrong(str(err)) from err
 
 
 def _parts(request: RunRequest) -> Sequence[Part]:

@@ -9,10 +9,28 @@ from typing import Any
 from oracle.circuits.instructions import Circuit, Part, read_work
 from oracle.circuits.observables import Observable, bound
 from oracle.circuits.run import RunRequest, RunResult
-from oracle.jobs.errors import SealError
+from oracle.jobs.errors import InputError, SealError
 from oracle.requester.results import check_values
+from oracle.validation.counts import Counts
 from oracle.validation.estimates import Expected
 from oracle.validator.findings import Wrong
+
+
+def first_counts(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Counts:
+    """The counts of what ran first, whatever the method; raises :class:`Wrong` unless it is what was ordered.
+
+    A document without its spec would not be held against it by
+    :func:`~oracle.requester.results.check_result`, and could have any form.
+    """
+    shots = spec["quantum"]["shots"]
+    if not document.get("spec"):
+        raise Wrong("it does not say what was ordered")
+    if document.get("shots") != shots:
+        raise Wrong(f"{str(document.get('shots'))[:20]} shots were run, {shots} were ordered")
+    try:
+        return Counts.parse(document["counts"], shots=shots)
+    except InputError as err:
+        raise Wrong(str(err)) from err
 
 
 def runs_of(document: Mapping[str, Any], parts: Sequence[Part]) -> list[Mapping[str, Any]]:
