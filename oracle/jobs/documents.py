@@ -17,6 +17,9 @@ from oracle.jobs.terms import Terms
 VERSIONS = {"spec": 1, "result": 1, "receipt": 1}
 """The version of each schema in use: ``schemas/<name>-v<version>.json``."""
 
+LOCAL = "local"
+"""The provider that a result names if it ran on the oracle's own simulators."""
+
 
 def job_reference(chain_id: int, contract: str, job_id: int, terms: Terms) -> dict[str, str]:
     """Which job a document is about."""

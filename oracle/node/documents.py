@@ -9,7 +9,7 @@ from typing import Any
 from oracle.circuits.lint import MEMORY
 from oracle.circuits.run import RunResult
 from oracle.jobs.canonical import canonical_bytes
-from oracle.jobs.documents import job_reference
+from oracle.jobs.documents import LOCAL, job_reference
 from oracle.jobs.errors import CircuitRejected
 from oracle.jobs.terms import Terms
 from oracle.node.software import software
@@ -58,7 +58,7 @@ def result_document(
         "spec": dict(spec),
         **_measured(run),
         **_estimates(run),
-        "provider": _provider(run) or {"name": "local", "backend": "aer", "job_id": _tag(job)},
+        "provider": _provider(run) or {"name": LOCAL, "backend": "aer", "job_id": _tag(job)},
         "routing": {**routing, **passed, **refused},
         "artefacts": {
             "code": software(container),
