@@ -207,10 +207,10 @@ def request(source: bytes) -> Any:
 
 
 def limits() -> Any:
-    """Wide, with the usual memory."""
+    """As a node comes."""
     from oracle.circuits.limits import CircuitLimits
 
-    return CircuitLimits(qubits=1_000, clbits=1_000)
+    return CircuitLimits()
 
 
 SPEC = {
@@ -293,11 +293,13 @@ def zoo() -> dict[str, bytes]:
         "layers linear 60": layers(60, 4),
         "random all-to-all 10": tangle(10, 10),
         "random all-to-all 20": tangle(20, 20),
+        "random all-to-all 24": tangle(24, 4),
         "random all-to-all 40": tangle(40, 40),
         "QFT 12": qft(12),
         "QFT 20": qft(20),
         "QFT 28": qft(28),
         "reset in the middle 8": resets(8),
+        "reset in the middle 11": resets(11),
         "feed-forward 6": feed_forward(6),
     }
 

@@ -62,7 +62,8 @@ class AerBackend:
             raise TimeoutError("the analysis was cancelled") from None
 
     def forecast(self, request: RunRequest, analysis: Analysis) -> Estimate:
-        """As :meth:`estimate`, but by the method that ``request`` asks for and the figures of the circuit."""
+        """As :meth:`estimate`, but for all circuits of the job together, by the method that ``request`` asks for and
+        the figures of the circuit."""
         found = forecasts(analysis, request.shots)
         method = request.method
         if method not in found:
@@ -70,7 +71,8 @@ class AerBackend:
             method, _ = choose(analysis, request.shots, request.limits, reproducible=portable)
         if not method:
             return Estimate(request.limits.wall_seconds, request.limits.memory_bytes)
-        seconds = _FIXED_SECONDS + analysis.gates * _SECONDS_PER_GATE + _BUSY * found[method].seconds
+        loading = analysis.repeats * analysis.gates * _SECONDS_PER_GATE
+        seconds = _FIXED_SECONDS + loading + _BUSY * found[method].seconds
         return Estimate(
             min(seconds, request.limits.wall_seconds), min(found[method].memory_bytes, request.limits.memory_bytes)
         )

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from oracle.circuits.analysis import Analysis
+from oracle.circuits.analysis import ANALYSE, Analysis
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.sandbox import Sandbox, as_message, rejection
 from oracle.circuits.worker import as_request
@@ -65,7 +65,8 @@ class DaskExecutor:
         run, name = Run(self._stop), f"qscrow-{uuid.uuid4().hex}"
         run.set_running_or_notify_cancel()
         try:
-            future = client.submit(run_here, as_message(request), name, key=name, pure=False)
+            urgent = int(request.method == ANALYSE)  # it is waited for before a job is accepted, and short
+            future = client.submit(run_here, as_message(request), name, key=name, pure=False, priority=urgent)
         except (OSError, RuntimeError) as err:
             raise self._unavailable(err) from err
         with self._lock:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from oracle.circuits.limits import CircuitLimits
@@ -45,6 +45,7 @@ _MOST_LOGGED_BONDS = 4_000_000
 _EQUAL_SECONDS, _WORTH_LEAVING_AER_SECONDS = 0.005, 0.1
 
 _COMPLEX_BYTES = 16
+_MOST_REPEATS = 10**9
 # Beyond it amplitudes are not counted any more, so that every figure stays a number.
 _UNTHINKABLE_BITS = 60
 # Measured on one thread; see benchmarks/routing.py.
@@ -53,7 +54,7 @@ _PER_REPEATED_GATE, _PER_LOGGED_BOND = 3e-6, 2e-7
 _PER_AMPLITUDE, _PER_MATRIX_ELEMENT = 2.4e-9, 7e-9
 _PER_TABLEAU_SHOT = 1.2e-10  # times qubits cubed
 _PER_BOND_GATE, _PER_BOND_CUBED = 5e-6, 2.2e-8
-_PER_SITE_SHOT, _PER_SITE_BOND_SQUARED = 1.9e-6, 2.2e-8
+_PER_SITE_SHOT, _PER_SITE_BOND_SQUARED = 2.5e-6, 2.2e-8
 _STIM_PER_GATE, _STIM_PER_SHOT_BIT = 4e-6, 4e-9
 
 _T_COUNT = {"t": 1, "tdg": 1, "ccx": 7, "ccz": 7, "cswap": 7, "rccx": 4, "ch": 2, "cs": 3, "csdg": 3, "csx": 3}
@@ -64,6 +65,14 @@ _PHASES = frozenset(("p", "u1", "rz"))
 _TWO_TERM_NAMES = "cx cy cz ch cp cs csdg csx cu cu1 cu3 crx cry crz rxx ryy rzz rzx ecr ccx ccz c3x c3sqrtx c4x"
 _TWO_TERMS = frozenset(_TWO_TERM_NAMES.split())
 _NO_GATES = ("measure", "reset", "barrier")
+# Gates that turn every bit string into one, and those that turn it into two at most.
+_ONE_WAY_NAMES = (
+    "id x y z s sdg t tdg p u1 rz cx cy cz cs csdg cp cu1 crz rzz swap ccx ccz cswap rccx rc3x c3x c4x global_phase"
+)
+_ONE_WAY = frozenset(_ONE_WAY_NAMES.split())
+_TWO_WAY_NAMES = "h sx sxdg r rx ry u u2 u3 ch crx cry cu cu3 csx rxx ryy rzx ecr c3sqrtx"
+_TWO_WAYS = frozenset(_TWO_WAY_NAMES.split())
+_MOST_WAYS_BITS = 5  # no gate has more wires
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,9 @@ class Analysis:
     ``families`` sorts them into ``clifford``, ``t``, ``rotation`` and ``other``. ``t_count`` is that of the gates as
     written, ``rotation`` angles not among them. ``clifford`` says that plain Clifford gates make up the whole circuit.
     ``bond_bits`` bounds the logarithm (base 2) of the bond dimension over all cuts of the qubits in their order, and
-    ``crossings`` counts gates times cuts they cross. ``mid_circuit`` says that something follows a measurement on its
+    ``crossings`` counts gates times cuts they cross. ``outcome_bits`` bounds the logarithm of the number of different
+    outcomes. ``repeats`` is 1, or for one of several circuits of a job, as many times as long as this one all of them
+    take together. ``mid_circuit`` says that something follows a measurement on its
     qubit, ``feed_forward`` that something depends on an outcome.
     """
 
@@ -112,6 +123,8 @@ class Analysis:
     bond_bits: int
     crossings: int
     probe: Probe | None = None
+    outcome_bits: int = 60
+    repeats: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -156,57 +169,75 @@ class Forecast:
 
 def analyse(circuit: Any) -> Analysis:
     """The figures of ``circuit``, whose gates must be Qiskit's own; without a probe. Linear in its size."""
-    from oracle.circuits.clifford import clifford_steps
+    from oracle.circuits.load import depth_of
 
-    places = {bit: index for index, bit in enumerate(circuit.qubits)}
+    width = circuit.num_qubits
     families: Counter[str] = Counter()
     figures: Counter[str] = Counter()
-    starts, ranks = [0] * (len(places) + 1), [0] * (len(places) + 1)
+    starts, ranks = [0] * (width + 1), [0] * (width + 1)
     touched: set[int] = set()
     measured: set[int] = set()
-    mid_circuit = feed_forward = False
-    for step, qubits, conditional in _steps(circuit, [places[bit] for bit in circuit.qubits]):
+    mid_circuit = feed_forward = synchronised = False
+    layers, bits = [0] * (width + circuit.num_clbits), {bit: width + n for n, bit in enumerate(circuit.clbits)}
+    kinds: dict[str, _Kind] = {}  # of gates without angles: each is looked at once
+    for step, qubits, conditional in _steps(circuit, list(range(width))):
         name = step.name
         if name == "barrier":
+            synchronised = True
             continue
-        touched.update(qubits)
+        if len(touched) < width:
+            touched.update(qubits)
         feed_forward |= conditional
-        mid_circuit |= not measured.isdisjoint(qubits)
+        if measured:
+            mid_circuit |= not measured.isdisjoint(qubits)
         if name in _NO_GATES:
             figures[name] += 1
             if name == "measure":
                 measured.update(qubits)
+                qubits += [bits[bit] for bit in step.clbits if not conditional]
+            _put_on(layers, qubits)
             continue
-        clifford = clifford_steps(name, step.params) is not None
-        t_gates = 0 if clifford else _t_gates(name, step.params)
-        figures["gates"] += 1
-        figures["t"] += t_gates
-        figures["two" if len(qubits) == 2 else "wider" if len(qubits) > 2 else "one"] += 1
-        families["clifford" if clifford else "t" if t_gates else "rotation" if name in _ROTATIONS else "other"] += 1
-        if len(qubits) > 1:
-            bits = 1 if name in _TWO_TERMS else 2 * (len(qubits) // 2)
+        kind = kinds.get(name)
+        if kind is None:
+            kind = _kind(name, step.params)
+            if not step.params:
+                kinds[name] = kind
+        families[kind.family] += 1
+        if kind.ways_bits:
+            figures["ways"] += kind.ways_bits
+        if kind.t_gates:
+            figures["t"] += kind.t_gates
+        if len(qubits) == 1:
+            layers[qubits[0]] += 1
+        elif qubits:
+            _put_on(layers, qubits)
+            figures["two" if len(qubits) == 2 else "wider"] += 1
+            terms = 1 if name in _TWO_TERMS else 2 * (len(qubits) // 2)
             first, last = min(qubits), max(qubits)
-            for table, value in ((starts, 1), (ranks, bits)):
-                table[first] += value
-                table[last] -= value
+            starts[first] += 1
+            starts[last] -= 1
+            ranks[first] += terms
+            ranks[last] -= terms
+    gates = sum(families.values())
     return Analysis(
-        qubits=circuit.num_qubits,
+        qubits=width,
         active_qubits=len(touched),
         clbits=circuit.num_clbits,
-        depth=circuit.depth(),
-        gates=figures["gates"],
+        depth=depth_of(circuit) if synchronised or feed_forward else max(layers, default=0),
+        gates=gates,
         operations={name: int(number) for name, number in sorted(circuit.count_ops().items())},
         families=dict(sorted(families.items())),
         two_qubit_gates=figures["two"],
         wider_gates=figures["wider"],
         t_count=figures["t"],
-        clifford=families["clifford"] == figures["gates"] and not feed_forward,
+        clifford=families["clifford"] == gates and not feed_forward,
         measurements=figures["measure"],
         resets=figures["reset"],
         mid_circuit=mid_circuit,
         feed_forward=feed_forward,
-        bond_bits=max((min(r, i + 1, len(places) - 1 - i) for i, r in enumerate(_sums(ranks)[:-1])), default=0),
+        bond_bits=max((min(r, i + 1, width - 1 - i) for i, r in enumerate(_sums(ranks)[:-1])), default=0),
         crossings=sum(_sums(starts)),
+        outcome_bits=min(figures["ways"], circuit.num_clbits),
     )
 
 
@@ -216,13 +247,13 @@ def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits) -> bool:
         return False
     if analysis.active_qubits * analysis.two_qubit_gates > _MOST_LOGGED_BONDS:
         return False
-    return _bound_is_useless(analysis) and _best_without_probe(analysis, shots, limits) > _PROBE_FLOOR_SECONDS
+    return _bound_is_useless(analysis) and _best_repeatable(analysis, shots, limits) > _PROBE_FLOOR_SECONDS
 
 
 def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits) -> Probe | None:
     """Try ``circuit``, compiled for the method, as a matrix product state with growing bond dimensions: until
     nothing is thrown away, or the next attempt would cost more than it may save. Seeds and shots do not matter."""
-    budget = min(limits.cpu_seconds, _best_without_probe(analysis, shots, limits)) * _PROBE_SHARE
+    budget = min(limits.cpu_seconds, _best_repeatable(analysis, shots, limits)) * _PROBE_SHARE
     found = None
     for cap in PROBE_BONDS:
         work = found.work * 8 if found else analysis.crossings * cap**3
@@ -258,6 +289,13 @@ def _log(circuit: Any, cap: int) -> str:
     return job.result().results[0].metadata["MPS_log_data"].rstrip("}")
 
 
+def _put_on(layers: list[int], places: list[int]) -> None:
+    """One more layer on all of ``places``, above the highest of them."""
+    layer = 1 + max([layers[place] for place in places])
+    for place in places:
+        layers[place] = layer
+
+
 def _steps(circuit: Any, places: list[int], conditional: bool = False) -> Iterator[tuple[Any, list[int], bool]]:
     """Instructions with the numbers of their qubits, those in the blocks of an `if` as well."""
     numbers = dict(zip(circuit.qubits, places, strict=True))
@@ -268,6 +306,27 @@ def _steps(circuit: Any, places: list[int], conditional: bool = False) -> Iterat
             continue
         for block in step.operation.blocks:
             yield from _steps(block, qubits, conditional=True)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a gate is, at its angles: its family, how many T gates it stands for, and into how many bit strings it
+    turns one (base 2 logarithm)."""
+
+    family: str
+    t_gates: int
+    ways_bits: int
+
+
+def _kind(name: str, parameters: list[Any]) -> _Kind:
+    from oracle.circuits.clifford import clifford_steps
+
+    ways_bits = 0 if name in _ONE_WAY else 1 if name in _TWO_WAYS else _MOST_WAYS_BITS
+    if clifford_steps(name, parameters) is not None:
+        return _Kind("clifford", 0, ways_bits)
+    if t_gates := _t_gates(name, parameters):
+        return _Kind("t", t_gates, ways_bits)
+    return _Kind("rotation" if name in _ROTATIONS else "other", 0, ways_bits)
 
 
 def _t_gates(name: str, parameters: list[Any]) -> int:
@@ -289,8 +348,9 @@ def _sums(differences: list[int]) -> list[int]:
 
 
 def forecasts(analysis: Analysis, shots: int) -> dict[str, Forecast]:
-    """What each of :data:`METHODS` would take for ``shots`` shots, by name."""
-    return {method: _FORECASTS[method](analysis, shots) for method in METHODS}
+    """What each of :data:`METHODS` would take for ``shots`` shots, by name; for all circuits of the job together."""
+    once = {method: _FORECASTS[method](analysis, shots) for method in METHODS}
+    return {method: replace(each, seconds=each.seconds * analysis.repeats) for method, each in once.items()}
 
 
 def objection(
@@ -330,6 +390,14 @@ def choose(
     fastest = min(map(_handicapped, free), default=0.0)
     equals = [forecast.method for forecast in free if _handicapped(forecast) <= fastest + _EQUAL_SECONDS]
     return (equals[0] if equals else ""), objections
+
+
+def hardest(analyses: Sequence[Analysis], shots: int, limits: CircuitLimits) -> Analysis:
+    """The one of several circuits of a job that takes longest by its best method, with its ``repeats``."""
+    seconds = [_best_repeatable(each, shots, limits) for each in analyses]
+    most = max(seconds)
+    together = sum(seconds) / most if most < math.inf else len(seconds)
+    return replace(analyses[seconds.index(most)], repeats=together)
 
 
 def choose_or_refuse(analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool) -> str:
@@ -431,8 +499,8 @@ def _bound_is_useless(analysis: Analysis) -> bool:
     return analysis.bond_bits > _KNOWN_BITS
 
 
-def _best_without_probe(analysis: Analysis, shots: int, limits: CircuitLimits) -> float:
-    """Seconds; infinite if only a matrix product state could take the circuit."""
+def _best_repeatable(analysis: Analysis, shots: int, limits: CircuitLimits) -> float:
+    """Seconds by the best method whose counts can be repeated anywhere; infinite if there is none."""
     free = (
         forecast
         for forecast in forecasts(analysis, shots).values()
@@ -475,7 +543,8 @@ def _is_sound(analysis: Analysis) -> bool:
     counts = (
         analysis.qubits, analysis.active_qubits, analysis.clbits, analysis.depth, analysis.gates,
         analysis.two_qubit_gates, analysis.wider_gates, analysis.t_count, analysis.measurements, analysis.resets,
-        analysis.bond_bits, analysis.crossings, *analysis.operations.values(), *analysis.families.values(),
+        analysis.bond_bits, analysis.crossings, analysis.outcome_bits,
+        *analysis.operations.values(), *analysis.families.values(),
     )  # fmt: skip
     labels = (*analysis.operations, *analysis.families)
     flags = (analysis.clifford, analysis.mid_circuit, analysis.feed_forward)
@@ -486,7 +555,9 @@ def _is_sound(analysis: Analysis) -> bool:
         if not (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
             return False
     return (
-        all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**53 for n in counts)
+        isinstance(analysis.repeats, (int, float))
+        and 1 <= analysis.repeats <= _MOST_REPEATS
+        and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**53 for n in counts)
         and len(labels) <= 512
         and all(isinstance(label, str) and re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}", label) for label in labels)
         and all(isinstance(flag, bool) for flag in flags)

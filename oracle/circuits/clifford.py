@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
 from typing import Any
 
 from oracle.jobs.errors import CircuitRejected
@@ -43,7 +43,7 @@ def clifford_steps(name: str, parameters: list[Any]) -> Steps | None:
 
 def as_clifford(circuit: Any) -> Any | None:
     """``circuit`` of plain Clifford gates, measurements, resets and barriers; ``None`` if it has anything else."""
-    if all(step.name in _AS_THEY_ARE or step.name in ("measure", "reset", "barrier") for step in circuit.data):
+    if _AS_THEY_ARE.keys() | {"measure", "reset", "barrier"} >= circuit.count_ops().keys():
         return circuit
     from qiskit.circuit import library
 
@@ -69,26 +69,34 @@ def sample(circuit: Any, shots: int, seed: int, outcomes: int) -> dict[str, int]
     import stim
 
     width = circuit.num_clbits
-    sampler = stim.Circuit("\n".join(_stim_lines(circuit))).compile_sampler(seed=seed)
-    columns = _last_measurements(circuit)
-    counts: dict[bytes, int] = {}
+    text, columns = _as_stim(circuit)
+    sampler = stim.Circuit(text).compile_sampler(seed=seed)
+    places, numbers = [width - 1 - clbit for clbit in columns], list(columns.values())
+    counts: Counter[str] = Counter()
     for first in range(0, shots, _CHUNK_SHOTS):
-        records = sampler.sample(min(_CHUNK_SHOTS, shots - first))
-        bits = np.zeros((len(records), width), dtype=bool)
-        for clbit, record in columns.items():
-            bits[:, width - 1 - clbit] = records[:, record]
-        rows, repeats = np.unique(np.packbits(bits, axis=1), axis=0, return_counts=True)
-        for row, repeat in zip(rows, repeats, strict=True):
-            key = row.tobytes()
-            counts[key] = counts.get(key, 0) + int(repeat)
+        # Records that are equal are counted before anything else is done with them.
+        records, repeats = _distinct(sampler.sample_bit_packed(min(_CHUNK_SHOTS, shots - first)))
+        bits = np.full((len(records), width), ord("0"), dtype=np.uint8)
+        bits[:, places] += np.unpackbits(records, axis=1, bitorder="little")[:, numbers]
+        digits = bits.tobytes().decode()
+        for row, repeat in enumerate(repeats):
+            counts[digits[row * width : (row + 1) * width]] += repeat
         if len(counts) > outcomes:
             raise CircuitRejected(
                 "too_many_outcomes",
                 f"it gave more than {outcomes} distinct outcomes",
                 remedy="ask for fewer shots or measure fewer qubits",
             )
-    unused = -width % 8
-    return {f"{int.from_bytes(key, 'big') >> unused:0{width}b}": number for key, number in counts.items()}
+    return dict(counts)
+
+
+def _distinct(rows: Any) -> tuple[Any, list[int]]:
+    """The distinct rows of an array of bytes, in order of appearance, and how often each is there."""
+    import numpy as np
+
+    data, size = rows.tobytes(), rows.shape[1]
+    found = Counter(data[start : start + size] for start in range(0, len(data), size))
+    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), size), list(found.values())
 
 
 def _quarter_turns(angle: Any) -> int | None:
@@ -147,15 +155,17 @@ _ROTATIONS = {
 }  # fmt: skip
 
 
-def _stim_lines(circuit: Any) -> Iterator[str]:
-    places = {bit: index for index, bit in enumerate(circuit.qubits)}
+def _as_stim(circuit: Any) -> tuple[str, dict[int, int]]:
+    """``circuit`` in stim's language; and for each classical bit, the number of the measurement that wrote it last."""
+    qubits = {bit: str(index) for index, bit in enumerate(circuit.qubits)}
+    clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
+    words: list[str] = []
+    written: list[int] = []
     for step in circuit.data:
-        if step.name != "barrier":
-            yield f"{_STIM[step.name]} {' '.join(str(places[bit]) for bit in step.qubits)}"
-
-
-def _last_measurements(circuit: Any) -> dict[int, int]:
-    """Classical bit to the number of the measurement that wrote it last."""
-    places = {bit: index for index, bit in enumerate(circuit.clbits)}
-    written = (step.clbits[0] for step in circuit.data if step.name == "measure")
-    return {places[bit]: number for number, bit in enumerate(written)}
+        name = step.name
+        if name == "barrier":
+            continue
+        words += ["\n", _STIM[name], *[qubits[bit] for bit in step.qubits]]
+        if name == "measure":
+            written.append(clbits[step.clbits[0]])
+    return " ".join(words), {bit: number for number, bit in enumerate(written)}

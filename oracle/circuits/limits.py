@@ -16,6 +16,7 @@ MAX_VALUE = 2**53  # so that every limit survives JSON and, added to what a proc
 class CircuitLimits:
     """Upper bounds, each with its own refusal. Sizes in bytes, times in seconds.
 
+    Width alone is no cost: whether a circuit of so many qubits can run is a matter of its method's memory and time.
     ``expanded_gates`` counts after gate definitions and broadcasts are unfolded. ``memory_bytes`` is on top
     of what the warm worker process has already. ``outcomes`` bounds the distinct bit strings of one circuit,
     ``expression_terms`` the tokens of one angle, ``nesting`` both brackets and gates that are defined by
@@ -25,8 +26,8 @@ class CircuitLimits:
     """
 
     source_bytes: int = 2**20
-    qubits: int = 28
-    clbits: int = 64
+    qubits: int = 1_000
+    clbits: int = 1_000
     registers: int = 256
     depth: int = 100_000
     statements: int = 100_000

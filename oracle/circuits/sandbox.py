@@ -1,6 +1,7 @@
 """A pool of warm worker processes that run strangers' circuits in confined children.
 
-Shaped like an executor: :meth:`Sandbox.submit` answers a future. A worker that dies takes one job with it and
+Shaped like an executor: :meth:`Sandbox.submit` answers a future. Analyses, short and waited for before a job is
+accepted, go before runs. A worker that dies takes one job with it and
 is replaced; one that has served long or grown large is replaced between two jobs.
 """
 
@@ -8,18 +9,18 @@ from __future__ import annotations
 
 import base64
 import os
-import queue
 import re
 import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from oracle.circuits.analysis import Analysis
+from oracle.circuits.analysis import ANALYSE, Analysis
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.worker import SINGLE_USE, diagnose, read_frame, write_frame
 from oracle.jobs.errors import BackendUnavailable, CircuitRejected
@@ -31,6 +32,9 @@ RECYCLE_RUNS = 10_000
 RECYCLE_BYTES = 512 * 2**20
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+# So many analyses may go before a run that waits, then it is the run's turn.
+ANALYSES_IN_A_ROW = 8
 
 _Item = tuple[RunRequest, Run]
 
@@ -54,7 +58,7 @@ class Sandbox:
         if workers < 1:
             raise ValueError(f"{workers} workers")
         self.workers = workers
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._queue = _Queue()
         self._lock = threading.Lock()
         self._closed = False
         self._pool = [_Worker(fork, recycle_runs, recycle_bytes) for _ in range(workers)]
@@ -83,8 +87,7 @@ class Sandbox:
         if first:
             for worker in self._pool:
                 worker.retire()
-            for _ in self._threads:
-                self._queue.put(None)
+            self._queue.close()
         for thread in self._threads:
             thread.join()
 
@@ -113,6 +116,39 @@ class Sandbox:
                 run.settle(outcome)
         finally:
             worker.stop()
+
+
+class _Queue:
+    """Requests in order, analyses before runs, but not more than :data:`ANALYSES_IN_A_ROW` while a run waits."""
+
+    def __init__(self) -> None:
+        self._runs: deque[_Item] = deque()
+        self._analyses: deque[_Item] = deque()
+        self._in_a_row = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: _Item) -> None:
+        """Add one."""
+        with self._changed:
+            (self._analyses if item[0].method == ANALYSE else self._runs).append(item)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Let everyone who waits go, once nothing is left."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def get(self) -> _Item | None:
+        """Wait for the next one; ``None`` once closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._runs or self._analyses or self._closed)
+            if self._analyses and (not self._runs or self._in_a_row < ANALYSES_IN_A_ROW):
+                self._in_a_row = self._in_a_row + 1 if self._runs else 0
+                return self._analyses.popleft()
+            self._in_a_row = 0
+            return self._runs.popleft() if self._runs else None
 
 
 class _Worker:

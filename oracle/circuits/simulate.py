@@ -19,7 +19,10 @@ from oracle.circuits.analysis import (
     STIM,
     Analysis,
     analyse,
+    choose,
     choose_or_refuse,
+    forecasts,
+    hardest,
     probe,
     refuse_unsuitable,
     wants_probe,
@@ -27,9 +30,10 @@ from oracle.circuits.analysis import (
 from oracle.circuits.clifford import as_clifford, sample
 from oracle.circuits.instructions import Part
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY
-from oracle.circuits.load import check_circuit, instructions_digest, load_all
+from oracle.circuits.load import check_circuit, depth_of, instructions_digest, load_all
 from oracle.circuits.observables import bases, estimate
 from oracle.circuits.run import RunRequest
+from oracle.circuits.spread import SAMPLE_SECONDS, SAMPLE_SHOTS, likely_outcomes, most_outcomes, refuse_large
 from oracle.jobs.errors import CircuitRejected
 
 _FUSED_FROM_QUBITS = 14  # Aer's default
@@ -74,16 +78,18 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
 
 
 def analysis_of(request: RunRequest) -> Analysis:
-    """What the circuit of ``request`` is, probed where that may help; of several, the one with most to simulate.
+    """What the circuit of ``request`` is, probed where that may help; of several, the one that takes longest.
 
-    Raises :class:`CircuitRejected`.
+    Raises :class:`CircuitRejected`, also if the result would be too large to deliver.
     """
-    found = [
-        _analysed(turned, request)
+    circuits = [
+        (basis, turned)
         for part, circuit in load_all(request)
-        for _, turned in _turned(part, _plain(circuit, request), request)
+        for basis, turned in _turned(part, _plain(circuit, request), request)
     ]
-    return max(found, key=lambda each: (not each.clifford, each.active_qubits, each.gates))
+    analyses = [_analysed(circuit, request) for _, circuit in circuits]
+    _refuse_large_result(circuits, analyses, request)
+    return hardest(analyses, request.shots, request.limits)
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,35 @@ class _Measured:
     memory: list[str]
 
 
+def _refuse_large_result(circuits: list[tuple[str, Any]], analyses: list[Analysis], request: RunRequest) -> None:
+    """By what the gates allow; where that is too much, by what a few shots show."""
+    widths = [_width(basis, circuit) for basis, circuit in circuits]
+    kept = {"shots": request.shots, "limits": request.limits, "memory": request.result == MEMORY}
+    bounds = [most_outcomes(analysis, request.shots) for analysis in analyses]
+    try:
+        refuse_large(bounds, widths, **kept)
+    except CircuitRejected:
+        pairs = zip(circuits, analyses, bounds, strict=True)
+        seen = [min(bound, _sampled(*circuit, analysis, request, bound)) for circuit, analysis, bound in pairs]
+        refuse_large(seen, widths, **kept)
+
+
+def _sampled(basis: str, circuit: Any, analysis: Analysis, request: RunRequest, bound: int) -> int:
+    """How many outcomes a sample announces, or ``bound`` if taking one would take long."""
+    shots = min(SAMPLE_SHOTS, request.shots)
+    method, _ = choose(analysis, shots, request.limits, reproducible=False)
+    if not method or forecasts(analysis, shots)[method].seconds > SAMPLE_SECONDS:
+        return bound
+    prepared = _Prepared(_compiled(circuit, method), method, _width(basis, circuit), basis)
+    counts = _measured(prepared, replace(request, shots=shots, result=COUNTS), seed=0).counts
+    return likely_outcomes(counts, request.shots)
+
+
+def _width(basis: str, circuit: Any) -> int:
+    """Bits of an outcome."""
+    return len(basis) - basis.count("I") if basis else circuit.num_clbits
+
+
 def _timed(items: Iterator[Any], seconds: dict[str, float], phase: str, since: float) -> Iterator[Any]:
     """``items``, with the time each took to come added to ``seconds``."""
     for item in items:
@@ -122,8 +157,7 @@ def _prepared(part: Part, circuit: Any, request: RunRequest, seconds: dict[str, 
         check_circuit(compiled, request.limits)
         seconds["analyse"] += analysed - began
         seconds["transpile"] += time.perf_counter() - analysed
-        width = len(basis) - basis.count("I") if basis else compiled.num_clbits
-        yield _Prepared(compiled, method, width, basis)
+        yield _Prepared(compiled, method, _width(basis, compiled), basis)
         began = time.perf_counter()
 
 
@@ -172,7 +206,7 @@ def _facts(circuit: Any, prepared: _Prepared, measured: _Measured, digest: str) 
         "counts": measured.counts,
         "qubits": circuit.num_qubits,
         "clbits": prepared.width,
-        "depth": circuit.depth(),
+        "depth": depth_of(circuit),
         "operations": {name: int(number) for name, number in circuit.count_ops().items()},
         "method": prepared.method,
         "engine": STIM if prepared.method == STIM else f"aer-{prepared.method}",
@@ -288,9 +322,11 @@ def _unfolded(circuit: Any) -> Any:
 
 
 def _without_definitions(circuit: Any) -> Any:
+    from qiskit.circuit import CONTROL_FLOW_OP_NAMES
+
     while own := {step.name for step in circuit.data if not (_is_basic(step) or step.is_control_flow())}:
         circuit = circuit.decompose(gates_to_decompose=sorted(own))
-    if not any(step.is_control_flow() for step in circuit.data):
+    if not any(name in CONTROL_FLOW_OP_NAMES for name in circuit.count_ops()):
         return circuit
     plain = circuit.copy_empty_like()
     for step in circuit.data:

@@ -1,4 +1,4 @@
-"""``qscrow init``, ``simulate`` and ``submit``: from an empty folder to a funded job."""
+"""``qscrow init``, ``simulate``, ``quote`` and ``submit``: from an empty folder to a funded job."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from oracle.cli.output import Json, facts, histogram, progress, say, show_json, 
 from oracle.cli.routing import show_decision
 from oracle.cli.settings import Settings, load_settings
 from oracle.jobs.amounts import format_wei, parse_amount
-from oracle.jobs.errors import InputError
+from oracle.jobs.errors import InputError, PolicyDenied
 from oracle.jobs.terms import ZERO_ADDRESS
 
 if TYPE_CHECKING:
+    from oracle.requester.quote import Profile, Quote
     from oracle.requester.submit import Parties, Submission
 
 Draft = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The draft.")]
@@ -26,7 +27,13 @@ ANY_ORACLE = "open"
 
 def init(
     path: Annotated[Path, typer.Argument(metavar="[JOB.yaml]", help="Where to write it.")] = Path("job.yaml"),
-    example: Annotated[str, typer.Option(help="ghz, bernstein_vazirani, grover, qft, vqe_ansatz or too_wide.")] = "ghz",
+    example: Annotated[
+        str,
+        typer.Option(
+            help="ghz, bernstein_vazirani, grover, qft, vqe_ansatz (OpenQASM 3), instructions (JSON), sweep (JSON: "
+            "parameter sets and expectation values) or too_wide (OpenQASM 2; more than a simulator holds)."
+        ),
+    ] = "ghz",
     json: Json = False,
 ) -> None:
     """Write a draft and its circuit to start from."""
@@ -64,6 +71,44 @@ def simulate(
     say(f"{run.shots} shots on {run.engine}: {run.qubits} qubits, depth {run.depth}, seed {run.seed}")
     for line in lines_of(run.runs) if run.runs else histogram(run.counts):
         say(line)
+
+
+def quote(
+    draft: Draft,
+    oracle: Annotated[
+        str | None, typer.Option(help="Address or account name of an oracle, for the prices in its profile.")
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A profile as JSON, instead of --oracle.")
+    ] = None,
+    price_base: Annotated[str | None, typer.Option(metavar="AMOUNT", help="Price per job, instead of either.")] = None,
+    price_per_shot: Annotated[str | None, typer.Option(metavar="AMOUNT", help="Price per shot.")] = None,
+    rpc: Rpc = None,
+    json: Json = False,
+) -> None:
+    """Say what a draft's job will cost, without sending anything. Exits with 7 if the oracle would refuse it."""
+    from oracle.requester.draft import load_draft
+    from oracle.requester.quote import quote as reckon
+
+    found = reckon(load_draft(draft), _prices(oracle, profile, price_base, price_per_shot, rpc))
+    if json:
+        amounts = {"charge": str(found.charge), "budget": None if found.budget is None else str(found.budget)}
+        show_json({**asdict(found), **amounts})
+    else:
+        _show_quote(found)
+    if found.objections:
+        raise typer.Exit(PolicyDenied.exit_code)
+
+
+def _show_quote(found: Quote) -> None:
+    times = f"{found.executions} circuits of {found.shots} shots" if found.executions > 1 else f"{found.shots} shots"
+    say(f"{format_wei(found.charge)} for {times} on a simulator")
+    rows = {"budget": "none yet" if found.budget is None else format_wei(found.budget)}
+    if found.budget is not None and found.budget >= found.charge:
+        rows["comes back"] = format_wei(found.budget - found.charge)
+    facts(rows)
+    for line in found.objections:
+        say(f"refused: {line}")
 
 
 def submit(
@@ -117,6 +162,28 @@ def submit(
     say(f"Job {done.job_id} is on chain {chain.chain_id} ({transaction}, {done.receipt.gas_used} gas)")
     facts(_job_facts(ready))
     say(f"Next: qscrow watch {done.job_id}")
+
+
+def _prices(
+    oracle: str | None, profile: Path | None, price_base: str | None, price_per_shot: str | None, rpc: str | None
+) -> Profile:
+    from oracle.requester.draft import read_file
+    from oracle.requester.quote import MAX_PROFILE_BYTES, Profile, published_profile
+
+    by_hand = price_base is not None or price_per_shot is not None
+    if sum((oracle is not None, profile is not None, by_hand)) != 1:
+        raise InputError(
+            "prices have to come from one place",
+            field="oracle",
+            remedy="give --oracle, or --profile, or --price-base and --price-per-shot",
+        )
+    if by_hand:
+        base, per_shot = price_base or "0", price_per_shot or "0"
+        return Profile(parse_amount(base, "price_base"), parse_amount(per_shot, "price_per_shot"))
+    if profile is not None:
+        return Profile.parse(read_file(profile, MAX_PROFILE_BYTES, "profile"))
+    settings = load_settings(rpc=rpc)
+    return published_profile(open_chain(settings), open_content(settings), party_address(settings, oracle, "oracle"))
 
 
 def _parties(

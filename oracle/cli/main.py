@@ -50,6 +50,7 @@ COMMANDS = {
     "withdraw": Entry("money", "withdraw", "Take out everything the escrow owes you.", EVERYONE),
     "init": Entry("drafting", "init", "Write a draft and its circuit to start from.", REQUESTER),
     "simulate": Entry("drafting", "simulate", "Run a draft's circuit on this machine, without any chain.", REQUESTER),
+    "quote": Entry("drafting", "quote", "What a draft's job will cost at an oracle.", REQUESTER),
     "submit": Entry("drafting", "submit", "Pin circuit and spec, and lock the budget.", REQUESTER),
     "watch": Entry("following", "watch", "Follow a job until it ends.", REQUESTER),
     "inspect": Entry("following", "inspect", "State, terms, money and timeline of a job.", REQUESTER),

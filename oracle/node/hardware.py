@@ -160,7 +160,7 @@ class Hardware:
         """ACCEPTED → SIMULATED: the circuit ran here. One that cannot goes on only if nobody asks for a simulation."""
         spec, request, report = self._desk.work(job)
         try:
-            simulation = self._simulation(job, request, stored["rehearsal"])
+            simulation = self._simulation(job, request, report, stored["rehearsal"])
         except CircuitRejected as err:
             if err.code in MACHINE_FAULTS or Gates.of(self._t.config, spec).require_simulation:
                 raise
@@ -270,11 +270,12 @@ class Hardware:
         assert self._t.provider is not None
         return self._t.provider.notes.read(self.tag(job.job_id, job.terms)) is not None
 
-    def _simulation(self, job: JobRow, request: RunRequest, method: str | None) -> dict[str, Any]:
+    def _simulation(self, job: JobRow, request: RunRequest, report: LintReport, method: str | None) -> dict[str, Any]:
         """Counts of the circuit without noise, and the salt of their commitment."""
         if method is None:
             raise CircuitRejected("not_simulated", "no simulator of this node can run the circuit")
         result = COUNTS if request.result == MEMORY else request.result
+        method = method if report.executions == 1 else request.method  # of several each takes its own
         wanted = replace(request, method=method, result=result)
         run = self._desk.ran_here(job, wanted, f"{self.tag(job.job_id, job.terms)}:simulation")
         return {"run": asdict(run), "salt": secrets.token_hex(SALT_SIZE)}

@@ -234,7 +234,8 @@ class Pipeline:
         routing = planned["routing"]
         if routing["choice"] == HARDWARE_CHOICE:
             return self._hardware.simulate(job, planned)
-        request = replace(request, method=routing.get("method") or request.method)
+        if report.executions == 1:  # of several circuits each takes its own best method, here as in a replay
+            request = replace(request, method=routing.get("method") or request.method)
         tag = f"{self._t.chain.chain_id}:{self._t.chain.deployment.job_escrow}:{job.job_id}"
         run = self.ran_here(job, request, tag)
         stored = {"run": asdict(run), "routing": routing, "charge": self.charge(job, spec, report)}
@@ -366,7 +367,7 @@ class Pipeline:
         patience = self._t.config.margin_seconds + self._t.config.max_backoff_seconds
         if any(verdict.code in SILENT for verdict in decision.verdicts) and self.head() + patience < until:
             return BackendUnavailable(text)
-        return PolicyDenied("no_backend", text)
+        return PolicyDenied(decision.obstacle, text)
 
     def _check_rehearsal(self, job: JobRow, spec: dict[str, Any], plan: _Plan, now: int) -> None:
         """What would keep a hardware job from ever being submitted speaks against it before it is accepted."""
@@ -396,7 +397,8 @@ class Pipeline:
             if analysis
             else backend.estimate(chosen, report.qubits, report.expanded_gates, dynamic=report.dynamic)
         )
-        return replace(once, seconds=min(once.seconds * max(1, report.executions), limits.wall_seconds))
+        times = 1 if analysis else max(1, report.executions)  # an analysis tells of all of them
+        return replace(once, seconds=min(once.seconds * times, limits.wall_seconds))
 
     def _circuit(self, terms: Terms, spec: dict[str, Any]) -> bytes:
         try:

@@ -21,7 +21,8 @@ from oracle.jobs.spec import DEFAULTS, MAX_SPEC_BYTES, normalise, parse_draft
 from oracle.jobs.terms import ZERO_ADDRESS
 from oracle.requester.options import OPTIONS
 
-EXAMPLES = ("ghz", "bernstein_vazirani", "grover", "qft", "vqe_ansatz", "too_wide")
+EXAMPLES = ("ghz", "bernstein_vazirani", "grover", "qft", "vqe_ansatz", "instructions", "sweep", "too_wide")
+IN_JSON = ("instructions", "sweep")
 # The requester's own machine only reads the circuit; what is too wide or too much is the oracle's to say.
 READ_LIMITS = CircuitLimits(qubits=10_000, clbits=10_000, shots=MAX_VALUE)
 
@@ -41,14 +42,14 @@ def load_draft(path: Path) -> Draft:
 
     Raises :class:`InputError` or :class:`~oracle.jobs.errors.CircuitRejected`.
     """
-    fields = parse_draft(_read(path, MAX_SPEC_BYTES, "draft"))
+    fields = parse_draft(read_file(path, MAX_SPEC_BYTES, "draft"))
     quantum = fields.get("quantum")
     name = quantum.get("circuit") if isinstance(quantum, dict) else None
     if not isinstance(name, str) or not name:
         raise InputError("is missing", field="quantum.circuit", remedy="name the circuit file")
     _check_fields(fields)
     format = quantum.get("format", DEFAULTS["quantum"]["format"])
-    circuit = _read(path.parent / name, READ_LIMITS.source_bytes, "quantum.circuit")
+    circuit = read_file(path.parent / name, READ_LIMITS.source_bytes, "quantum.circuit")
     asked = {**DEFAULTS["quantum"], **quantum}
     report = RunRequest.of_spec(circuit, asked, None, READ_LIMITS).lint()
     _check_width(fields, report)
@@ -60,9 +61,8 @@ def write_example(path: Path, name: str) -> list[Path]:
 
     Returns the paths written. Raises :class:`InputError`.
     """
-    texts = example_files(name)
-    circuit = path.with_name(f"{name}.qasm")
-    targets = {path: texts[f"{name}.yaml"] + "\n" + OPTIONS, circuit: texts[f"{name}.qasm"]}
+    (_, draft), (circuit, text) = example_files(name).items()
+    targets = {path: draft + "\n" + OPTIONS, path.with_name(circuit): text}
     if len(targets) < 2:
         raise InputError(f"{path} is the circuit's name", field="path", remedy="give the draft another one")
     for target in targets:
@@ -81,11 +81,11 @@ def write_example(path: Path, name: str) -> list[Path]:
 
 
 def example_files(name: str) -> dict[str, str]:
-    """File names and texts of an example: its draft and its circuit. Raises :class:`InputError`."""
+    """File names and texts of an example: its draft, then its circuit. Raises :class:`InputError`."""
     if name not in EXAMPLES:
         raise InputError(f"{name!r} is not an example", field="example", remedy=f"choose from {', '.join(EXAMPLES)}")
     folder = resources.files("oracle.requester").joinpath("examples")
-    names = (f"{name}.yaml", f"{name}.qasm")
+    names = (f"{name}.yaml", f"{name}.{'json' if name in IN_JSON else 'qasm'}")
     return {file: folder.joinpath(file).read_text() for file in names}
 
 
@@ -109,7 +109,7 @@ def _check_width(fields: Mapping[str, Any], report: LintReport) -> None:
         )
 
 
-def _read(path: Path, limit: int, field: str) -> bytes:
+def read_file(path: Path, limit: int, field: str) -> bytes:
     try:
         # Not blocking: a named pipe in the place of a file would keep us waiting for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from oracle.backends.aer import AerBackend
     from oracle.routing.route import Candidate, Decision
 
-# Width alone is no cost: the methods that can take a wide circuit say themselves what they need.
-LIMITS = CircuitLimits(qubits=1_000, clbits=1_000)
+LIMITS = CircuitLimits()
 
 
 def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None) -> RunResult:

@@ -12,6 +12,11 @@ from oracle.jobs.errors import InputError
 
 LOCAL, MANAGED, IBM = "local_simulator", "managed_simulator", "ibm_quantum_backend"
 SIMULATORS = (LOCAL, MANAGED)
+# What people look for among the simulators and do not find, and why.
+NOT_OFFERED = {
+    "qsim": "no worker has it: it computes in single precision and would bring Cirq, 180 MB, into each of them",
+    "aer.extended_stabilizer": "its counts are wrong (Qiskit/qiskit-aer#2315)",
+}
 
 
 @dataclass(frozen=True)

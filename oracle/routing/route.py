@@ -7,13 +7,13 @@ operator's policy exclude is not taken, whatever else is on offer, and if none i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from oracle.circuits.analysis import METHODS, Analysis, Forecast, choose, forecasts, size
-from oracle.circuits.lint import LintReport
-from oracle.routing.candidates import IBM, LOCAL, MANAGED, Candidate, by_method
+from oracle.circuits.analysis import METHODS, STATEVECTOR, Analysis, Forecast, choose, forecasts, size
+from oracle.circuits.lint import MEMORY, LintReport
+from oracle.routing.candidates import IBM, LOCAL, MANAGED, NOT_OFFERED, Candidate, by_method
 
 __all__ = ["IBM", "LOCAL", "MANAGED", "REVIEW", "Candidate", "Decision", "Policy", "Verdict", "needs_analysis", "route"]
 
@@ -21,10 +21,9 @@ REVIEW = "reject_requires_review"
 TAKEN, LATER = "taken", "another_comes_first"
 SILENT = frozenset({"no_answer", "closed"})
 """Codes of what may pass by itself."""
-# A forecast may be off by this factor; only what is too slow even so is refused for it.
-TIME_SLACK = 2
-# Whatever it is, a circuit of so few qubits and gates runs in a moment, and its lint says enough.
-PLAIN_QUBITS, PLAIN_GATES = 16, 2_000
+# Whatever it is, a circuit of so few qubits and gates runs in a moment, and its lint says enough, unless its result may
+# be too large.
+PLAIN_QUBITS, PLAIN_GATES, PLAIN_RESULT_BYTES = 16, 2_000, 2**18
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,13 @@ class Decision:
     constraints: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def obstacle(self) -> str:
+        """Why nothing was taken, as one code: what keeps a simulator from holding the state, which takes any circuit,
+        or ``no_backend``."""
+        states = (verdict.code for verdict in self.verdicts if verdict.method == STATEVECTOR)
+        return next((code for code in states if code in ("too_much_memory", "too_slow")), "no_backend")
+
+    @property
     def reason(self) -> str:
         """Why what was chosen was taken; empty if nothing was."""
         return next((verdict.text for verdict in self.verdicts if verdict.code == TAKEN), "")
@@ -95,10 +101,18 @@ class Decision:
 
 
 def needs_analysis(spec: Mapping[str, Any], report: LintReport) -> bool:
-    """Whether the lint's figures are too little to route a circuit by: it is large, or may leave the simulators."""
-    if spec["quantum"]["backend_policy"] != "simulator":
+    """Whether the lint's figures are too little to route a circuit by: it or its result is large, or it may leave the
+    simulators."""
+    if spec["quantum"]["backend_policy"] != "simulator" or _result_bytes(spec, report) > PLAIN_RESULT_BYTES:
         return True
     return report.qubits > PLAIN_QUBITS or report.expanded_gates > PLAIN_GATES or report.dynamic
+
+
+def _result_bytes(spec: Mapping[str, Any], report: LintReport) -> int:
+    """No result is longer as JSON: every outcome occurs, and every shot is told if it has to be."""
+    width, shots = max(report.qubits, report.clbits), spec["quantum"]["shots"]
+    told = min(shots, 2 ** min(width, 60)) + (shots if spec["quantum"].get("result") == MEMORY else 0)
+    return report.executions * told * (width + 14)
 
 
 def reproducible(spec: Mapping[str, Any]) -> bool:
@@ -124,7 +138,8 @@ def route(
     """Choose for a circuit: simulators go before hardware, and of either the soonest result.
 
     ``circuit`` is its analysis, or its width alone; then simulators count as one candidate each and choose their
-    method themselves. Names of candidates must differ.
+    method themselves. Names of candidates must differ. Where methods are weighed, engines that are not offered at all
+    have their verdicts too, after the candidates'.
     """
     policy = policy or Policy()
     analysis = None if isinstance(circuit, int) else circuit
@@ -132,7 +147,7 @@ def route(
     judged = [_judged(spec, circuit, offer, policy) for offer in offers]
     ranked = sorted((verdict for verdict in judged if verdict.eligible), key=_rank)
     best = _preferred(spec, analysis, ranked, offers, policy)
-    verdicts = tuple(_placed(verdict, best) for verdict in judged)
+    verdicts = (*(_placed(verdict, best) for verdict in judged), *_absent(offers))
     return Decision(
         choice=best.kind if best else REVIEW,
         backend=best.backend if best else None,
@@ -142,6 +157,13 @@ def route(
         circuit=analysis.as_dict() if analysis else None,
         constraints=_constraints(spec, policy),
     )
+
+
+def _absent(offers: Iterable[Candidate]) -> Iterator[Verdict]:
+    """The engines beside the methods of a simulator that nobody has, if methods are weighed at all."""
+    if any(offer.method for offer in offers):
+        for name, why in NOT_OFFERED.items():
+            yield Verdict(name, LOCAL, name, None, "not_offered", why)
 
 
 def _expanded(candidate: Candidate, analysis: Analysis | None) -> list[Candidate]:
@@ -213,7 +235,7 @@ def _simulator_objection(
         allowed=policy.methods,
     )
     code, text = objections[forecast.method]
-    most = TIME_SLACK * min(offer.limits.cpu_seconds, offer.limits.wall_seconds)
+    most = min(offer.limits.cpu_seconds, offer.limits.wall_seconds)
     if not code and forecast.seconds > most:
         return "too_slow", f"would take about {_duration(forecast.seconds)}, a forecast of {_duration(most)} would pass"
     return code, text

@@ -19,7 +19,7 @@ KIND = {
     Step.DELIVERED: "challenged",
     Step.DECLINING: "declined",
 }
-REASONS = {"declined": "too_many_qubits", "failing": "circuit_broke"}
+REASONS = {"declined": "budget_too_low", "failing": "circuit_broke"}
 WRITES = sorted(
     name
     for name, method in inspect.getmembers(Journal, inspect.isfunction)

@@ -1,4 +1,4 @@
-"""Random circuits of all three formats, through gate and parser, in confined processes.
+"""Random circuits of all three formats, through gate, parser and analysis, in confined processes.
 
 ``python fuzz.py SEED CASES`` writes how many cases came to which end as JSON, and ends with 0 only if nothing but
 rejections came out of them. A case is made from its number and the seed alone; a process takes a batch of them, so a
@@ -25,8 +25,9 @@ from oracle.circuits.confine import confine, prepare
 from oracle.circuits.instructions import _GATES
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import FORMATS
-from oracle.circuits.load import load, load_all
+from oracle.circuits.load import load
 from oracle.circuits.run import RunRequest
+from oracle.circuits.simulate import analysis_of
 from oracle.circuits.worker import _WARM_UP
 from oracle.jobs.errors import CircuitRejected
 
@@ -105,7 +106,7 @@ def run_child(seed: int, numbers: range, outlet: int) -> None:
 def end_of(seed: int, number: int) -> str:
     """``accepted``, the code of the rejection, or ``uncontained`` and what it was."""
     try:
-        list(load_all(case(seed, number)))
+        analysis_of(case(seed, number))
         return "accepted"
     except CircuitRejected as err:
         return f"{err.code} case {number}" if err.code == "parser_crash" else err.code

@@ -103,6 +103,20 @@ def dense_again(qubits: int) -> bytes:
     return b"".join(b"u3(0.1,0.2,0.3) r[%d];" % n for n in range(qubits)) + b"measure r -> d;"
 
 
+def tangled(qubits: int) -> bytes:
+    """Pairs far apart, again and again: no bond dimension holds that."""
+    gates = b""
+    for layer in range(6):
+        gates += b"ry(0.%d) r; t r;" % (layer + 3)
+        gates += b"".join(
+            b"cx r[%d],r[%d];" % (n, (7 * n + 31 * layer + 5) % qubits)
+            for n in range(0, qubits, 2)
+            if (7 * n + 31 * layer + 5) % qubits != n
+        )
+    return gates
+
+
+WIDE = b"qreg r[997]; creg d[997]; h r;"
 SPREAD = b"qreg r[14]; creg d[14]; h r; t r; measure r -> d;"
 ONE_WIRE = {"wires": 1, "instructions": [["measure", [0], [0]]]}
 PAULIS = [f"{n:03b}".translate(str.maketrans("01", "XZ")) for n in range(8)]
@@ -144,7 +158,12 @@ CASES = [
     raw("more bytes than allowed", "circuit_too_large", H2 + b"//" + b"x" * 2**20 + END2),
     two("ten million qubits", "too_many_qubits", b"qreg r[10000000];"),
     two("a billion classical bits", "too_many_clbits", b"creg r[1000000000];"),
-    two("many small registers", "too_many_clbits", b"".join(b"creg r%d[1];" % n for n in range(300))),
+    two("many small registers", "too_many_registers", b"".join(b"creg r%d[1];" % n for n in range(300))),
+    two("one qubit more than a thousand", "too_many_qubits", b"qreg r[998];"),
+    two("broadcast over a thousand qubits", "too_many_gates", b"qreg r[997];" + b"h r;" * 201),
+    two(
+        "gate bomb on a thousand qubits", "too_many_gates", b"qreg r[997];" + bomb(8).replace(b"q[0]", b"r") + b"g7 r;"
+    ),
     two("register of no size", "bad_number", b"qreg r[0];"),
     two("register of negative size", "bad_number", b"qreg r[-1];"),
     two("register of absurd size", "bad_number", b"qreg r[" + b"9" * 5000 + b"];"),
@@ -278,6 +297,7 @@ CASES = [
         "too_many_clbits",
         {"wires": 1, "instructions": [["measure", [0], [10**6]]]},
     ),
+    js("json: one wire more than a thousand", "too_many_qubits", {**ONE_WIRE, "wires": 1_001}),
     js("json: nothing to do", "empty_circuit", {"wires": 1, "instructions": []}),
     js("json: too many instructions", "too_many_statements", b'{"wires":1,"instructions":[' + b"0," * 100_001 + b"0]}"),
     js("json: nothing measured", "no_measurement", {"wires": 1, "instructions": [["h", [0], []]]}),
@@ -437,6 +457,51 @@ CASES = [
         {},
         shots=60_000,
     ),
+    # as wide as a node takes
+    bomb_at_run_time("wide: state of 1 000 qubits", "too_much_memory", WIDE + b"t r; h r;", {}, method="statevector"),
+    bomb_at_run_time("wide: density matrix", "too_much_memory", WIDE + b"t r; h r;", {}, method="density_matrix"),
+    bomb_at_run_time("wide: nothing can take it", "too_much_memory", WIDE + tangled(997) + b"measure r -> d;", {}),
+    bomb_at_run_time(
+        "wide: a tableau for every shot",
+        "cpu_limit",
+        WIDE + b"measure r -> d;",
+        {"cpu_seconds": 1},
+        shots=100_000,
+        method="stabilizer",
+    ),
+    bomb_at_run_time(
+        "wide: bonds of a matrix product state",
+        "cpu_limit",
+        WIDE + tangled(997) + b"measure r -> d;",
+        {"cpu_seconds": 1},
+        method="matrix_product_state",
+    ),
+    bomb_at_run_time("wide: outcomes without end", "too_many_outcomes", WIDE + b"measure r -> d;", {}, shots=100_000),
+    bomb_at_run_time("wide: keys without end", "output_limit", WIDE + b"measure r -> d;", {}, shots=1_000),
+    bomb_at_run_time(
+        "wide: analysis of a result too large",
+        "output_limit",
+        WIDE + b"measure r -> d;",
+        {},
+        shots=1_000,
+        method="analyse",
+    ),
+    bomb_at_run_time(
+        "wide: analysis of every shot",
+        "output_limit",
+        WIDE + b"measure r -> d;",
+        {},
+        result="memory",
+        shots=600,
+        method="analyse",
+    ),
+    bomb_at_run_time(
+        "wide: analysis that unfolds for long",
+        "too_deep",
+        WIDE + b"gate g a {" + b"t a; h a;" * 90 + b"} gate f a { g a; g a; g a; g a; g a; } " + b"f r[0];" * 200,
+        {},
+        method="analyse",
+    ),
     bomb_at_run_time("more shots than allowed", "too_many_shots", b"x q[0];", {}, shots=10**12),
     bomb_at_run_time("a method for Clifford circuits only", "not_clifford", b"t q[0];", {}, method="stabilizer"),
     bomb_at_run_time(
@@ -471,6 +536,19 @@ BEHIND_THE_GATE = {
     "depth hidden in a gate",
     "a result of many long shots",
     "a result of many long keys",
+    *(
+        f"wide: {what}"
+        for what in (
+            "state of 1 000 qubits",
+            "density matrix",
+            "nothing can take it",
+            "outcomes without end",
+            "keys without end",
+            "analysis of a result too large",
+            "analysis of every shot",
+            "analysis that unfolds for long",
+        )
+    ),
     "a method for Clifford circuits only",
     "a method that gives wrong counts",
     "shots in order from a method that keeps none",

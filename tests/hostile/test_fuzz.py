@@ -1,4 +1,4 @@
-"""Ten thousand random circuits on every run, through gate and parser in confined processes; see fuzz.py."""
+"""Ten thousand random circuits on every run, through gate, parser and analysis in confined processes; see fuzz.py."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_fuzz__ten_thousand_circuits__nothing_but_circuits_and_rejections(capsys
 BROKEN = """
 import dataclasses, os, sys, fuzz
 fuzz.LIMITS = dataclasses.replace(fuzz.LIMITS, wall_seconds=2)
-whole = fuzz.load_all
-def load_all(request):
+whole = fuzz.analysis_of
+def analysis_of(request):
     if request.source == fuzz.case(5, 7).source:
         {deed}
     return whole(request)
-fuzz.load_all = load_all
+fuzz.analysis_of = analysis_of
 sys.exit(fuzz.main(5, 20))
 """
 

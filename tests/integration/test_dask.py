@@ -85,7 +85,7 @@ def test_submit__runs_on_the_cluster__are_those_of_the_pool_to_the_bit(executor:
 
 
 def test_submit__circuit_at_fault__is_rejected_for_the_same_reason(executor: DaskExecutor) -> None:
-    error = executor.submit(request(b"OPENQASM 2.0; qreg q[99]; creg c[1]; measure q[0] -> c[0];")).exception(60)
+    error = executor.submit(request(b"OPENQASM 2.0; qreg q[9999]; creg c[1]; measure q[0] -> c[0];")).exception(60)
     assert isinstance(error, CircuitRejected)
     assert (error.code, error.field) == ("too_many_qubits", "circuit")
 

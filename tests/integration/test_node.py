@@ -138,7 +138,7 @@ def test_node__jobs_of_every_kind__are_settled_or_refused_with_a_reason(bench):
         assert history.state == State.SETTLED
         assert sum(opened.counts.values()) == 1024
         assert history.to_oracle == history.charge > 0
-    for job_id, reason in ((too_wide, "too_many_qubits"), (too_poor, "budget_too_low"), (hardware, "no_backend")):
+    for job_id, reason in ((too_wide, "too_much_memory"), (too_poor, "budget_too_low"), (hardware, "no_backend")):
         history = fetch_job(bench.chain, job_id)
         assert (history.state, history.reason) == (State.REJECTED, reason)
     books = build_ledger(bench.chain)
@@ -435,6 +435,36 @@ def test_node__expectation_values__are_paid_by_what_runs_and_open(bench, quantum
     got = open_result(job, chain=bench.chain, store=bench.store, key=bench.requester_key)
     assert list(got.lines()) == lines
     assert len(got.document["values"]) == 2
+
+
+def test_node__wide_and_dense_circuits_in_one_job__each_takes_its_own_method(bench):
+    chain = [["h", [0], []], *(["cx", [n, n + 1], []] for n in range(299)), ["measure", [0, 299], [0, 1]]]
+    turned = [["h", [0], []], ["t", [0], []], ["h", [0], []], ["measure", [0], [0]]]
+    circuits = {"circuits": [{"wires": 300, "instructions": chain}, {"wires": 1, "instructions": turned}]}
+    (bench.folder / "circuit").write_text(json.dumps(circuits))
+    draft = {"quantum": {"circuit": "circuit", "shots": 500, "format": "qscrow-json"}, "budget": {"amount": "1 ether"}}
+    (bench.folder / "job.yaml").write_text(json.dumps(draft))
+    job_id = bench.submit_draft(load_draft(bench.folder / "job.yaml"))
+    with bench.node() as node:
+        bench.run_until_idle(node)
+    job = fetch_job(bench.chain, job_id)
+    assert job.state == State.SETTLED
+    got = open_result(job, chain=bench.chain, store=bench.store, key=bench.requester_key)
+    wide, dense = got.document["runs"]
+    assert (wide["method"], dense["method"]) == ("stim", "statevector")
+    assert set(wide["counts"]) == {"00", "11"} and set(dense["counts"]) == {"0", "1"}
+
+
+def test_node__result_too_large_to_deliver__is_refused_before_it_is_accepted(bench):
+    steps = [*(["h", [n], []] for n in range(1_000)), ["measure", list(range(1_000)), list(range(1_000))]]
+    (bench.folder / "circuit").write_text(json.dumps({"wires": 1_000, "instructions": steps}))
+    draft = {"quantum": {"circuit": "circuit", "format": "qscrow-json"}, "budget": {"amount": "1 ether"}}
+    (bench.folder / "job.yaml").write_text(json.dumps(draft))
+    job_id = bench.submit_draft(load_draft(bench.folder / "job.yaml"))
+    with bench.node() as node:
+        bench.run_until_idle(node)
+    job = fetch_job(bench.chain, job_id)
+    assert (job.state, job.reason) == (State.REJECTED, "output_limit")
 
 
 def test_node__more_circuits_than_the_budget_covers__is_refused(bench):

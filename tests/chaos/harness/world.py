@@ -70,7 +70,7 @@ KINDS = {
         "ghz",
         {"timeouts": {"challenge_seconds": CHALLENGE_SECONDS}, "settlement": {"release_on": "challenge"}},
     ),
-    "declined": ("too_wide", {}),
+    "declined": ("ghz", {"budget": {"amount": 1_000}}),
     "hardware": ("ghz", {"quantum": {"circuit": "ghz.qasm", "shots": 1024, "seed": 7, "backend_policy": "ibm"}}),
     # Told apart by its shots, so that a test can have its circuit fail after the job was accepted.
     "failing": ("ghz", {"quantum": {"circuit": "ghz.qasm", "shots": 13, "seed": 7, "backend_policy": "simulator"}}),

@@ -45,7 +45,7 @@ def test_result__finished_run__is_given_once(backend: AerBackend) -> None:
 
 
 def test_result__circuit_at_fault__raises_its_rejection(backend: AerBackend) -> None:
-    reference = backend.submit(request(b"OPENQASM 2.0; qreg q[99]; creg c[1]; measure q[0] -> c[0];"), "wide")
+    reference = backend.submit(request(b"OPENQASM 2.0; qreg q[9999]; creg c[1]; measure q[0] -> c[0];"), "wide")
     with pytest.raises(CircuitRejected) as caught:
         backend.result(reference, timeout=60)
     assert caught.value.code == "too_many_qubits"
@@ -177,7 +177,7 @@ def test_analyse__circuit__is_weighed_without_a_run(backend: AerBackend) -> None
 
 def test_analyse__circuit_at_fault__raises_its_rejection(backend: AerBackend) -> None:
     with pytest.raises(CircuitRejected) as caught:
-        backend.analyse(request(b"OPENQASM 2.0; qreg q[99]; creg c[1]; measure q[0] -> c[0];"), timeout=60)
+        backend.analyse(request(b"OPENQASM 2.0; qreg q[9999]; creg c[1]; measure q[0] -> c[0];"), timeout=60)
     assert caught.value.code == "too_many_qubits"
 
 

@@ -87,11 +87,11 @@ def test_example_vqe_ansatz__counts__lead_with_what_its_header_says(run: Run) ->
     assert abs(counts["0011"] / 20_000 - 0.1206) < 0.02
 
 
-def test_example_too_wide__run__is_refused_by_a_limit(run: Run) -> None:
+def test_example_too_wide__run__is_refused_for_its_memory(run: Run) -> None:
     with pytest.raises(CircuitRejected) as caught:
         run(*example("too_wide"))
-    assert caught.value.code == "too_many_qubits"
-    assert "40" in caught.value.message and "28" in caught.value.message
+    assert caught.value.code == "too_much_memory"
+    assert "40" in caught.value.message and "16 TiB" in caught.value.message
 
 
 def test_examples__every_one__says_first_what_to_expect() -> None:

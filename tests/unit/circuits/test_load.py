@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oracle.circuits.analysis import analyse
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.load import check_circuit, instructions_digest, load
+from oracle.circuits.load import check_circuit, depth_of, instructions_digest, load
 from oracle.jobs.errors import CircuitRejected
 
 H2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\n'
@@ -154,3 +157,31 @@ def test_instructions_digest__angles__are_told_apart_exactly(first: float, secon
         return instructions_digest(made)
 
     assert (turned(first) == turned(second)) == (repr(first) == repr(second))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 30), st.integers(0, 2**16), st.booleans())
+def test_depth_of__any_circuit__is_qiskits_own(qubits: int, steps: int, seed: int, branching: bool) -> None:
+    from qiskit import QuantumCircuit
+    from qiskit.circuit.library import GlobalPhaseGate
+
+    dice, made = random.Random(seed), QuantumCircuit(qubits, qubits)
+    for _ in range(steps):
+        kind, place = dice.choice("hmrbgci" if branching else "hmrbgc"), dice.randrange(qubits)
+        if kind == "c" and qubits > 1:
+            made.cx(*dice.sample(range(qubits), 2))
+        elif kind == "m":
+            made.measure(place, dice.randrange(qubits))
+        elif kind == "r":
+            made.reset(place)
+        elif kind == "b":
+            made.barrier(*dice.sample(range(qubits), dice.randint(1, qubits)))
+        elif kind == "i":
+            with made.if_test((made.clbits[place], 1)):
+                made.x(place)
+                made.measure(place, place)
+        elif kind == "g":
+            made.append(GlobalPhaseGate(0.1), [])
+        else:
+            made.h(place)
+    assert depth_of(made) == made.depth() == analyse(made).depth

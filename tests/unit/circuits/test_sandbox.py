@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from oracle.circuits.analysis import ANALYSE, AUTOMATIC
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest, RunResult
-from oracle.circuits.sandbox import Sandbox
+from oracle.circuits.sandbox import ANALYSES_IN_A_ROW, Sandbox
 from oracle.jobs.errors import CircuitRejected, QscrowError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -294,6 +295,18 @@ def test_close__with_a_run_under_way_and_one_queued__leaves_nothing_behind() -> 
     with pytest.raises(RuntimeError, match="closed"):
         submit(sandbox, GOOD)
     sandbox.close()  # a second time is nothing
+
+
+def test_submit__analyses_behind_runs__go_first_and_starve_none(pool: Sandbox, endless) -> None:
+    order: list[str] = []
+    waiting = []
+    for method in [AUTOMATIC] * 3 + [ANALYSE] * 2 * ANALYSES_IN_A_ROW:
+        waiting.append(pool.submit(RunRequest(GOOD, "openqasm2", 20, 1, CircuitLimits(), method)))
+        waiting[-1].add_done_callback(lambda _, method=method: order.append(method))
+    endless[0].cancel()
+    until(lambda: len(order) == len(waiting))
+    row = [ANALYSE] * ANALYSES_IN_A_ROW
+    assert order == [*row, AUTOMATIC, *row, AUTOMATIC, AUTOMATIC]
 
 
 def test_cancel__run_under_way__kills_its_process_and_keeps_the_worker(pool: Sandbox, endless) -> None:

@@ -96,7 +96,7 @@ def test_simulate__explain_json__is_the_decision(qscrow, draft):
     decision = qscrow("simulate", draft, "--explain", "--json").json
 
     assert (decision["choice"], decision["backend"], decision["method"]) == ("local_simulator", "aer", "stabilizer")
-    assert len(decision["candidates"]) == 5 and decision["circuit"]["clifford"] is True
+    assert len(decision["candidates"]) == 7 and decision["circuit"]["clifford"] is True
 
 
 def test_simulate__json__is_the_run(qscrow, draft):
@@ -373,3 +373,60 @@ def test_submit__store_cannot_be_written__sends_nothing(qscrow, wallet, home, dr
 
 def test_localnet_accounts__are_named_like_the_readme_says():
     assert localnet.ACCOUNTS == ("requester", "oracle")
+
+
+# ----------------------------------------------------------------------------------------------- quote
+
+
+@pytest.mark.parametrize("example", ["instructions", "sweep"])
+def test_init__example_in_json__can_be_simulated_and_quoted(qscrow, example):
+    assert qscrow("init", "--example", example, "--json").json == {"written": ["job.yaml", f"{example}.json"]}
+    assert qscrow("simulate", "job.yaml").code == 0
+    assert qscrow("quote", "job.yaml", "--price-per-shot", "1 gwei").code == 0
+
+
+def test_quote__prices_by_hand__says_what_it_costs_and_what_comes_back(qscrow, draft):
+    shown = qscrow("quote", draft, "--price-base", "0.001 ether", "--price-per-shot", "1 gwei")
+
+    assert shown.code == 0
+    assert shown.out.startswith("0.001001024 ether for 1024 shots on a simulator")
+    assert "0.008998976 ether" in shown.out
+
+
+def test_quote__budget_too_low__says_how_much_to_lock(qscrow, draft):
+    refused = qscrow("quote", draft, "--price-base", "1 ether", "--json")
+
+    assert refused.code == 7
+    assert refused.json["charge"] == str(10**18)
+    assert "lock 1 ether or more" in refused.json["objections"][0]
+
+
+def test_quote__profile_in_a_file__is_used(qscrow, draft):
+    profile = {"type": "qscrow.profile", "version": 1, "price_base": "5", "price_per_shot": "1", "max_qubits": 4}
+    Path("profile.json").write_text(json.dumps(profile))
+    shown = qscrow("quote", draft, "--profile", "profile.json")
+
+    assert shown.code == 7
+    assert "1029 wei" in shown.out and "refused: it takes 4 qubits at most, the job has 5" in shown.out
+
+
+def test_quote__registered_oracle__has_its_prices_on_chain(qscrow, wallet, monkeypatch):
+    monkeypatch.setenv("QSCROW_PRICES_BASE", "0.002 ether")
+    monkeypatch.setenv("QSCROW_PRICES_PER_SHOT", "1 gwei")
+    assert qscrow("oracle", "register", "--account", "oracle").code == 0
+    assert qscrow("init").code == 0
+    shown = qscrow("quote", "job.yaml", "--oracle", "oracle", "--json").json
+
+    assert (shown["charge"], shown["objections"]) == (str(2 * 10**15 + 1024 * 10**9), [])
+
+
+def test_quote__oracle_that_has_none__says_what_else_to_give(qscrow, wallet):
+    assert qscrow("init").code == 0
+    failed = qscrow("quote", "job.yaml", "--oracle", "stranger")
+
+    assert "has published no profile; ask its operator, or give the prices yourself" in failed.error
+
+
+@pytest.mark.parametrize("options", [(), ("--oracle", "0x" + "11" * 20, "--price-base", "1 wei")])
+def test_quote__prices_from_nowhere_or_two_places__says_what_to_give(qscrow, draft, options):
+    assert "--oracle, or --profile" in qscrow("quote", draft, *options).error

@@ -8,7 +8,7 @@ import yaml
 
 from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.jobs.spec import DEFAULTS, parse_draft
-from oracle.requester.draft import EXAMPLES, example_files, load_draft, write_example
+from oracle.requester.draft import EXAMPLES, IN_JSON, example_files, load_draft, write_example
 from oracle.requester.options import OPTIONS
 
 QASM = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3];\ncreg c[3];\nh q;\nmeasure q -> c;\n'
@@ -148,7 +148,7 @@ def test_load_draft__absent_or_a_folder__says_so(tmp_path):
 def test_write_example__each__is_a_draft_that_loads(tmp_path, name):
     paths = write_example(tmp_path / "new" / "job.yaml", name)
 
-    assert [path.name for path in paths] == ["job.yaml", f"{name}.qasm"]
+    assert [path.name for path in paths] == ["job.yaml", f"{name}.{'json' if name in IN_JSON else 'qasm'}"]
     assert load_draft(paths[0]).lint.qubits > 1
     assert parse_draft(example_files(name)[f"{name}.yaml"].encode())["budget"]
 

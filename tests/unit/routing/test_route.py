@@ -14,7 +14,7 @@ from oracle.circuits.analysis import METHODS, Analysis, Probe
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import LintReport
 from oracle.jobs.canonical import canonical_bytes, parse_json
-from oracle.routing.candidates import IBM, LOCAL, MANAGED, Candidate, by_method
+from oracle.routing.candidates import IBM, LOCAL, MANAGED, NOT_OFFERED, Candidate, by_method
 from oracle.routing.route import (
     LATER,
     REVIEW,
@@ -58,6 +58,10 @@ def spec(
     constraints = {"max_qubits": max_qubits, "max_queue_minutes": queue, "allowed_backends": list(allowed)}
     quantum = {"backend_policy": policy, "constraints": constraints, "shots": 1024, "seed": seed}
     return {"quantum": quantum, "validation": {"method": method}, "budget": {"amount": str(budget)}}
+
+
+def every_shot(wanted: dict[str, Any], shots: int) -> dict[str, Any]:
+    return {**wanted, "quantum": {**wanted["quantum"], "result": "memory", "shots": shots}}
 
 
 def codes(decision: Decision) -> dict[str, str]:
@@ -112,7 +116,7 @@ def test_route__nobody_on_offer__is_for_review() -> None:
         (spec(method="replay"), CLIFFORD, Policy(), "aer.stim", "not_reproducible", ("would pass",)),
         (spec(), HUGE, Policy(), "aer.statevector", "too_much_memory", ("exbibyte", "6.0 GiB")),
         (spec(), DENSE, Policy(), "aer.density_matrix", "too_much_memory", ("16 TiB", "6.0 GiB")),
-        (spec(), SLOW, Policy(), "aer.statevector", "too_slow", ("2 min would pass",)),
+        (spec(), SLOW, Policy(), "aer.statevector", "too_slow", ("60 s would pass",)),
         (spec(), HUGE, Policy(), "aer.matrix_product_state", "bond_dimension_unknown", ("2^30", "2^6")),
         (
             spec(), replace(HUGE, probe=Probe(16, 16, 3.5, 9)), Policy(),
@@ -125,6 +129,8 @@ def test_route__nobody_on_offer__is_for_review() -> None:
         (spec("any"), replace(DENSE, feed_forward=True), Policy(), "ibm_fez", "feed_forward", ("would pass",)),
         (spec("any"), DENSE, Policy(min_fidelity=0.6), "ibm_fez", "too_noisy", ("0.55", "0.6")),
         (spec(), DENSE, Policy(), "aer.statevector", TAKEN, ("16 MiB",)),
+        (spec(), DENSE, Policy(), "qsim", "not_offered", ("single precision",)),
+        (spec(), DENSE, Policy(), "aer.extended_stabilizer", "not_offered", ("wrong",)),
         (spec("any"), DENSE, Policy(), "ibm_fez", LATER, ("aer.statevector", "10 min")),
     ],
 )  # fmt: skip
@@ -173,7 +179,7 @@ def test_route__feed_forward__needs_hardware_that_can() -> None:
 
 
 def test_route__too_much_for_here__goes_to_the_cluster_and_says_so() -> None:
-    decision = route(spec(), replace(DENSE, qubits=30, active_qubits=30, gates=40), ALL)
+    decision = route(spec(), replace(DENSE, qubits=30, active_qubits=30, gates=20), ALL)
 
     assert (decision.choice, decision.backend, decision.method) == (MANAGED, "dask", "statevector")
 
@@ -239,6 +245,7 @@ def test_route__anything__weighs_every_candidate_once_and_takes_at_most_one(
     decision = route(wanted, circuit, candidates, policy)
 
     expected = [each.name for offer in candidates for each in (by_method(offer) if offer.is_simulator else [offer])]
+    expected += NOT_OFFERED if any(offer.is_simulator for offer in candidates) else []
     assert [verdict.name for verdict in decision.verdicts] == expected == list(decision.reasons)
     assert all(verdict.text and verdict.code for verdict in decision.verdicts)
     taken = [verdict for verdict in decision.verdicts if verdict.code == TAKEN]
@@ -294,12 +301,34 @@ def test_route__order_of_candidates__changes_no_simulator_against_hardware(
         (spec(), LintReport("openqasm2", 17, 10, 50, 100), True),
         (spec(), LintReport("openqasm2", 10, 10, 50, 9_000), True),
         (spec(), LintReport("openqasm2", 10, 10, 50, 100, dynamic=True), True),
+        (spec(), LintReport("openqasm2", 10, 300, 50, 100), True),
+        (spec(), LintReport("openqasm2", 10, 10, 50, 100, executions=20), True),
+        (spec(), LintReport("openqasm2", 2, 2, 50, 100, executions=20), False),
+        (every_shot(spec(), 100_000), LintReport("openqasm2", 2, 2, 50, 100), True),
     ],
 )
 def test_needs_analysis__only_small_plain_simulator_jobs__do_without(
     wanted: dict[str, Any], report: LintReport, needed: bool
 ) -> None:
     assert needs_analysis(wanted, report) == needed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "circuit", "expected"),
+    [
+        (spec(), replace(DENSE, qubits=30, active_qubits=30), "too_much_memory"),
+        (spec(), SLOW, "too_slow"),
+        (spec(), replace(DENSE, repeats=100.0), "too_slow"),
+        (spec("ibm"), DENSE, "no_backend"),
+        (spec(max_qubits=3), DENSE, "no_backend"),
+    ],
+)
+def test_obstacle__nothing_taken__is_what_keeps_a_simulator_from_the_state(
+    wanted: dict[str, Any], circuit: Analysis, expected: str
+) -> None:
+    decision = route(wanted, circuit, [AER])
+
+    assert (decision.choice, decision.obstacle) == (REVIEW, expected)
 
 
 @pytest.mark.parametrize(
@@ -313,4 +342,6 @@ def test_reproducible__seed_or_comparing_validation__is_true(wanted: dict[str, A
 def test_route__endless_forecast__is_still_a_number() -> None:
     decision = route(spec(), replace(HUGE, active_qubits=1_000, qubits=1_000, bond_bits=500), [AER])
 
-    assert all(verdict.seconds is not None and math.isfinite(verdict.seconds) for verdict in decision.verdicts)
+    weighed = [verdict for verdict in decision.verdicts if verdict.code != "not_offered"]
+    assert len(weighed) == len(METHODS)
+    assert all(verdict.seconds is not None and math.isfinite(verdict.seconds) for verdict in weighed)
