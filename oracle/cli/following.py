@@ -15,7 +15,7 @@ from oracle.cli.context import Account, PasswordFile, Rpc, open_chain, open_cont
 from oracle.cli.output import Json, facts, histogram, note, progress, say, show_json, show_json_line
 from oracle.cli.settings import load_settings
 from oracle.jobs.amounts import format_wei
-from oracle.jobs.errors import ChainUnavailable, InputError
+from oracle.jobs.errors import ChainUnavailable, CheckFailed, InputError
 from oracle.jobs.states import State
 
 if TYPE_CHECKING:
@@ -110,23 +110,44 @@ def inspect(
     job: Job,
     terms: Annotated[bool, typer.Option("--terms", help="Show every field of the terms.")] = False,
     spec: Annotated[bool, typer.Option("--spec", help="Fetch the spec, check it and show it.")] = False,
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts", help="List the nine artefacts and check them; with --account, open them.")
+    ] = False,
+    disclosed: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check one artefact that its requester disclosed.")
+    ] = None,
+    account: Account = None,
+    password_file: PasswordFile = None,
     rpc: Rpc = None,
     json: Json = False,
 ) -> None:
-    """State, terms, money and timeline of a job, from the chain alone."""
+    """State, terms, money and timeline of a job, from the chain alone.
+
+    Exit code 9: an artefact is not what its digest says.
+    """
     from oracle.chain.history import fetch_job
+    from oracle.cli import artefacts
     from oracle.requester.money import claim
 
-    settings = load_settings(rpc=rpc)
+    settings = load_settings(rpc=rpc, account=account, password_file=password_file)
     chain = open_chain(settings)
     history = fetch_job(chain, job)
+    if disclosed is not None:
+        return _check_disclosed(history, disclosed, chain, open_content(settings), json)
     kind = claim(history, chain)
     deadline = chain.escrow.deadline_of(job)
     owner = chain.nft.owner_of(job) if history.result else None
     document = _fetch_spec(history, open_content(settings)) if spec else None
+    inspection, problem = None, ""
+    if artifacts:
+        key = open_sealing_key(settings) if account else None
+        with progress("checking artefacts", quiet=json):
+            inspection, problem = artefacts.inspected(history, chain, open_content(settings), key)
     if json:
-        more = {"deadline": deadline, "claim": kind, "owner": owner}
-        return show_json(wording.history_document(history) | more | ({"spec": document} if spec else {}))
+        more = {"deadline": deadline, "claim": kind, "owner": owner} | ({"spec": document} if spec else {})
+        more |= {"artefacts": inspection.as_dict() | {"problem": problem or None}} if inspection else {}
+        show_json(wording.history_document(history) | more)
+        return artefacts.require_matches(inspection, problem) if inspection else None
     say(f"Job {job} on chain {chain.chain_id}: {history.state.label}, {history.tier.label.lower()}")
     facts(wording.history_facts(history, deadline, owner))
     if terms:
@@ -138,8 +159,27 @@ def inspect(
     if spec:
         say("Spec")
         say(jsonlib.dumps(document, indent=2))
+    if inspection:
+        artefacts.say_artefacts(history, inspection, problem)
     if kind:
         note(wording.claim_hint(job, kind))
+    if inspection:
+        artefacts.require_matches(inspection, problem)
+
+
+def _check_disclosed(history: JobHistory, file: Path, chain: ChainClient, store: Any, json: bool) -> None:
+    """Hold one artefact of a file against the receipt."""
+    from dataclasses import asdict
+
+    from oracle.audit.artefacts import Status, check_disclosed
+    from oracle.cli import artefacts
+
+    found = check_disclosed(history, artefacts.read_file(file), chain=chain, store=store)
+    show_json({"job": history.job_id, "disclosed": asdict(found)}) if json else say(artefacts.finding_line(found))
+    if found.status == Status.MISMATCH:
+        raise CheckFailed(f"is not the {found.name} of job {history.job_id}: {found.note}", field=str(file))
+    if found.status != Status.VERIFIED:
+        raise CheckFailed(f"cannot be checked: {found.note}", field=str(file))
 
 
 def _fetch_spec(history: JobHistory, store: Any) -> dict[str, Any]:
@@ -152,24 +192,40 @@ def _fetch_spec(history: JobHistory, store: Any) -> dict[str, Any]:
 def open_(
     job: Job,
     out: Annotated[Path | None, typer.Option(help="Write the whole result as JSON to this new file.")] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write every artefact to a file of its own, which can be shown alone."),
+    ] = None,
     account: Account = None,
     password_file: PasswordFile = None,
     rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Fetch a delivered result, open it, check it and show it."""
+    from oracle.audit.artefacts import later_documents
     from oracle.chain.history import fetch_job
+    from oracle.cli import artefacts
+    from oracle.jobs.documents import job_reference
     from oracle.requester.results import open_result
+    from oracle.sealing.artefacts import disclosures
 
     settings = load_settings(rpc=rpc, account=account, password_file=password_file)
     if out and out.exists():
         raise InputError("exists already", field=str(out), remedy="choose another file")
+    if artifacts:
+        artefacts.check_folder(artifacts)
     with progress("opening", quiet=json):
         chain = open_chain(settings)
         history = fetch_job(chain, job)
-        opened = open_result(history, chain=chain, store=open_content(settings), key=open_sealing_key(settings))
+        store, key = open_content(settings), open_sealing_key(settings)
+        opened = open_result(history, chain=chain, store=store, key=key)
+        later = later_documents(history, chain=chain, store=store, key=key) if artifacts else {}
     if out:
         _write_result(out, opened.document)
+    if artifacts:
+        about = job_reference(chain.chain_id, chain.deployment.job_escrow, job, history.terms)
+        shown = disclosures(opened.document, about) | later
+        artefacts.write_artefacts(artifacts, shown)
     if json:
         return show_json({"job": job, "tier": history.tier.label, "result": opened.document, "receipt": opened.receipt})
     say(f"Job {job}: {opened.document['shots']} shots on {_known(opened, 'backend', 'engine')}")
@@ -178,6 +234,8 @@ def open_(
     facts(_result_facts(opened, history))
     if out:
         say(f"wrote {out}")
+    if artifacts:
+        say(f"wrote {len(shown)} artefacts to {artifacts}: `qscrow inspect {job} --disclosed FILE` checks one alone")
 
 
 def _result_facts(opened: OpenedResult, history: JobHistory) -> dict[str, Any]:

@@ -7,16 +7,14 @@ somebody else wrote and takes nothing that is not exactly that.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from oracle.jobs.amounts import parse_amount
 from oracle.jobs.canonical import MAX_DEPTH, canonical_bytes, parse_json
+from oracle.jobs.documents import check_document
 from oracle.jobs.errors import InputError
 
 MAX_SPEC_BYTES = 64 * 1024
@@ -97,9 +95,7 @@ def parse_spec(data: bytes) -> dict[str, Any]:
 
 def check_spec(spec: Any) -> None:
     """Raise :class:`InputError` for the first field of ``spec`` that is not acceptable."""
-    error = min(_validator().iter_errors(spec), key=_most_telling, default=None)
-    if error is not None:
-        raise _explained(error)
+    check_document(spec, "spec")
     if int(spec["budget"]["amount"]) >= 2**96:
         raise InputError("is more than fits 96 bits", field="budget.amount")
     quantum, validation = spec["quantum"], spec["validation"]
@@ -135,59 +131,6 @@ def _merged(defaults: Mapping[str, Any], given: Any, path: str) -> dict[str, Any
         else:
             merged[key] = value
     return merged
-
-
-@cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
-
-    strict = extend(Draft202012Validator, {"pattern": _check_pattern})
-    text = resources.files("oracle.jobs").joinpath("schemas/spec-v1.json").read_text()
-    return strict(json.loads(text))
-
-
-def _check_pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
-    from jsonschema import ValidationError
-
-    # Python's own `$` also matches before a newline at the end, which a digest or an address must not have.
-    if isinstance(instance, str) and (instance.endswith("\n") or not re.search(pattern, instance)):
-        yield ValidationError("is malformed")
-
-
-def _most_telling(error: Any) -> tuple[int, str]:
-    # A misspelt field is more useful to hear about than the required one it leaves missing.
-    return (0 if error.validator == "additionalProperties" else 1, str(list(error.absolute_path)))
-
-
-def _explained(error: Any) -> InputError:
-    path = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        unknown = next(str(key) for key in error.instance if key not in known)[:60]
-        near = difflib.get_close_matches(unknown, known, 1)
-        remedy = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return InputError("unknown field", field=f"{path}.{unknown}".lstrip("."), remedy=remedy)
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return InputError("is missing", field=f"{path}.{missing}".lstrip("."))
-    shown = json.dumps(error.instance, default=str)[:60]
-    if error.validator == "enum":
-        return InputError(f"{shown} is not one of {', '.join(map(str, error.validator_value))}", field=path)
-    rule = _RULES.get(error.validator, "is not acceptable").format(error.validator_value)
-    return InputError(f"{shown} {rule}", field=path or "spec")
-
-
-_RULES = {
-    "type": "must be of type {}",
-    "minimum": "must be at least {}",
-    "maximum": "must be at most {}",
-    "const": "must be {!r}",
-    "maxLength": "is longer than {} characters",
-    "maxItems": "has more than {} entries",
-    "minItems": "has fewer than {} entries",
-    "pattern": "is malformed",
-}
 
 
 def _first_line(err: Exception) -> str:

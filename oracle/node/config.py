@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -15,6 +16,7 @@ PORT = Whole(1, 65_535, word="off")
 GWEI, ETHER = 10**9, 10**18
 MOST_BACKOFF_SECONDS = 3_600.0
 DAY = 86_400.0
+_IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
 APPROVALS = ("new_circuit_family", "budget_over", "unknown_requester")
 """What an operator may want to be asked about."""
 
@@ -99,6 +101,9 @@ class NodeConfig:
     max_jobs_at_once: int = _in("node", Whole(1, 10_000), 8, "Jobs that are worked on at the same time.")
     max_attempts: int = _in("node", Whole(1), 8, "How often a run is tried when the machine, not the circuit, failed.")
     drain_seconds: float = _in("node", Seconds(), 60.0, "How long a stopping node finishes the steps it is in.")
+    container_digest: str = _in(
+        "node", Text(), "", "Digest of the image the node runs in, `sha256:…`: results name it beside the code."
+    )
 
     price_base: int = _in("prices", Money(), ETHER // 10_000, "Charge per job.", key="base", option="--price-base")
     price_per_shot: int = _in(
@@ -288,6 +293,9 @@ def contradictions(config: Any) -> Iterator[InputError]:
             remedy="tls:// needs all three dask_tls files, and they need tls://",
         )
     yield from _ibm_contradictions(config)
+    if config.container_digest and not _IMAGE.fullmatch(config.container_digest):
+        remedy = "give the sha256:… that `docker image inspect` shows"
+        yield InputError("is no digest of an image", field="node.container_digest", remedy=remedy)
     if config.max_tip_wei > config.max_fee_wei:
         yield InputError("is more than max_fee", field="transactions.max_tip", remedy="lower it, or raise max_fee")
     if config.health_silence_seconds <= config.poll_seconds:

@@ -38,6 +38,7 @@ from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import DAY
 from oracle.node.database import JournalUnavailable
+from oracle.node.documents import require_room
 from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
 from oracle.node.gates import AwaitsApproval, Gates, Stage
 from oracle.node.journal import JobRow, Step
@@ -165,6 +166,7 @@ class Hardware:
             if err.code in MACHINE_FAULTS or Gates.of(self._t.config, spec).require_simulation:
                 raise
             simulation = {"refused": err.code, "text": str(err)}
+        require_room(spec, stored["routing"], simulation)
         note = simulation.get("refused") or simulation["run"]["engine"]
         stored |= {"simulation": simulation, "charge": self._desk.charge(job, spec, report, hardware=True)}
         return self._t.journal.advance(job, Step.SIMULATED, note=note, result=json.dumps(stored))

@@ -27,7 +27,7 @@ from oracle.chain.sender import MinedButReverted, Sender, TooManyInFlight
 from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE, Analysis
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import LintReport
-from oracle.circuits.run import RunRequest, RunResult
+from oracle.circuits.run import RunRequest
 from oracle.content.cid import CID
 from oracle.content.store import ContentStore, get_object, put_object
 from oracle.jobs.backoff import pause
@@ -254,6 +254,8 @@ class Pipeline:
                 routing=stored["routing"],
                 charge=stored["charge"],
                 oracle=self._oracle,
+                before=stored,
+                container=self._t.config.container_digest,
             )
             context = SealContext.for_result(
                 chain_id=chain_id,
@@ -262,7 +264,10 @@ class Pipeline:
                 spec=job.terms.spec,
                 party=job.terms.requester,
             )
-            document = sealed_result(result, job.terms, context, self._readers(job.terms, spec))
+            try:
+                document = sealed_result(result, job.terms, context, self._readers(job.terms, spec))
+            except SealError as err:  # it does not fit: the values of many observables stand in it twice
+                raise Unrunnable("output_limit", str(err)) from err
             job = self._t.journal.advance(job, Step.RAN, note="sealed", sealed=document)
         put_object(self._t.store, job.sealed or b"")
         return self._t.journal.advance(job, Step.SEALED, note=digest(job.sealed or b"").hex())

@@ -16,8 +16,10 @@ from oracle.circuits.limits import MAX_VALUE, CircuitLimits
 from oracle.circuits.observables import Observable, bases, bound, check_observables, estimate, parse_observables
 from oracle.content.store import ContentStore, get_object
 from oracle.jobs.canonical import canonical_bytes, digest, parse_json
+from oracle.jobs.documents import check_document
 from oracle.jobs.errors import InputError, SealError
 from oracle.jobs.spec import check_spec
+from oracle.sealing.artefacts import check_artefacts
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import MAX_SEALED_BYTES, commit, inspect_sealed, open_sealed
@@ -50,6 +52,18 @@ def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
     Raises :class:`InputError` if there is none yet, :class:`~oracle.jobs.errors.ContentError` if it cannot be
     had, and :class:`SealError` if it does not open or is not what the receipt and the job promise.
     """
+    document, receipt = read_result(job, chain=chain, store=store, key=key)
+    try:
+        check_result(document, receipt, job, chain)
+    except InputError as err:  # not the requester's input but the oracle's writing
+        raise SealError(err.message, field=err.field or "result") from None
+    return OpenedResult(job.job_id, document["counts"], document, receipt)
+
+
+def read_result(
+    job: JobHistory, *, chain: ChainClient, store: ContentStore, key: SealingKey
+) -> tuple[Any, dict[str, Any]]:
+    """What the oracle sealed, and its receipt, as :func:`open_result` reads them; neither is checked."""
     if job.result is None:
         raise InputError(
             f"job {job.job_id} is {job.state.label} and has no result",
@@ -74,11 +88,9 @@ def open_result(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
     plaintext = open_sealed(sealed, job_key, context)
     receipt = inspect_sealed(sealed).receipt or {}
     try:
-        document = parse_json(plaintext, "result", MAX_RESULT_BYTES)
-        check_result(document, receipt, job, chain)
-    except InputError as err:  # not the requester's input but the oracle's writing
+        return parse_json(plaintext, "result", MAX_RESULT_BYTES), receipt
+    except InputError as err:
         raise SealError(err.message, field=err.field or "result") from None
-    return OpenedResult(job.job_id, document["counts"], document, receipt)
 
 
 def lines_of(runs: list[dict[str, Any]]) -> Iterator[str]:
@@ -116,6 +128,8 @@ def check_result(document: Any, receipt: Mapping[str, Any], job: JobHistory, cha
         raise SealError("has no usable salt", field="salt") from None
     if receipt.get("commitment") != commitment:
         raise SealError("is not the result the receipt commits to", field="receipt.commitment")
+    check_document(document, "result")
+    check_artefacts(document, receipt)
 
 
 def _told(runs: list[dict[str, Any]]) -> Iterator[str]:

@@ -289,8 +289,10 @@ class IbmBackend:
         if outcomes > limits.outcomes:
             text = f"it may give {outcomes} distinct outcomes, the limit is {limits.outcomes}"
             raise CircuitRejected("too_many_outcomes", text, remedy=remedy)
-        shown = request.shots if request.result == MEMORY else outcomes
-        size = sum(shown * (sum(piece.circuit["registers"]) + _BYTES_PER_OUTCOME) for piece in made.circuits)
+        # Every shot is told beside the counts, and the first circuit's counts stand in a result twice.
+        shown = outcomes + (request.shots if request.result == MEMORY else 0)
+        each = [sum(piece.circuit["registers"]) + _BYTES_PER_OUTCOME for piece in made.circuits]
+        size = shown * sum(each) + outcomes * each[0]
         if size > limits.output_bytes:
             text = f"its result may have {size} bytes, the limit is {limits.output_bytes}"
             raise CircuitRejected("output_limit", text, remedy=remedy)

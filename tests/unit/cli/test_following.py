@@ -8,17 +8,24 @@ import pytest
 
 from oracle.chain.history import fetch_job
 from oracle.chain.localnet import advance_time
+from oracle.circuits.run import RunResult
 from oracle.cli import following
-from oracle.content.store import BlockStore, put_object
+from oracle.content.store import BlockStore, get_object, put_object
 from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import ChainUnavailable
+from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.jobs.states import State
+from oracle.node.documents import job_reference, result_document, sealed_result
+from oracle.sealing.artefacts import HIDDEN, IN_RECEIPT, NAMES
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
-from oracle.sealing.sealed import commit, seal
+from oracle.sealing.sealed import commit, inspect_sealed, seal
 
 BUDGET, CHARGE = 10**16, 4 * 10**15
 COUNTS = {"00000": 500, "11111": 524}
+RUN = RunResult(
+    COUNTS, 1024, 7, 5, 5, 6, {"h": 1}, "stabilizer", "aer-stabilizer", {"qiskit": "2"}, "ab" * 32, "rlimits", {}
+)
 HISTORY_FIELDS = {
     *("job", "state", "tier", "reason", "terms", "budget", "charge", "to_oracle", "to_validator", "to_payer"),
     *("slashed", "held", "result", "steps"),
@@ -235,6 +242,137 @@ def test_inspect__time_is_over__hints_on_stderr(qscrow, wallet, job):
 
     assert shown.code == 0
     assert f"qscrow refund {job}" in shown.err
+
+
+# ------------------------------------------------------------------------------- inspect --artifacts
+
+
+@pytest.fixture
+def delivered(wallet, home, job):
+    """A job with the result that a node writes; ``lie`` may change its receipt before it is sealed."""
+
+    def run(lie=lambda receipt: None) -> int:
+        history, deployment = fetch_job(wallet.chain, job), wallet.chain.deployment
+        terms, store = history.terms, BlockStore(home / "content")
+        spec = parse_spec(get_object(store, terms.spec, MAX_SPEC_BYTES))
+        reference = job_reference(31337, deployment.job_escrow, job, terms)
+        result = result_document(
+            reference, spec, RUN, routing={"choice": "local_simulator"}, charge=CHARGE, oracle=terms.oracle
+        )
+        context = SealContext.for_result(
+            chain_id=31337, contract=deployment.job_escrow, job_id=job, spec=terms.spec, party=terms.requester
+        )
+        readers = [Recipient("nacl", terms.seal_to)]
+        receipt = inspect_sealed(sealed_result(result, terms, context, readers)).receipt
+        lie(receipt)
+        pinned = put_object(store, seal(canonical_bytes(result), context, readers, receipt=receipt))
+        wallet.oracle.send(wallet.chain.escrow.deliver(job, terms, CHARGE, pinned))
+        return job
+
+    return run
+
+
+def artefacts(shown) -> dict[str, str]:
+    return {each["name"]: each["status"] for each in shown.json["artefacts"]["artefacts"]}
+
+
+def test_inspect__artifacts__lists_all_nine_without_any_account(qscrow, wallet, delivered, monkeypatch):
+    job = delivered()
+    monkeypatch.delenv("QSCROW_ACCOUNT")
+
+    said = qscrow("inspect", job, "--artifacts")
+
+    assert said.code == 0
+    listed = [line.split()[:2] for line in said.out[said.out.index("Artefacts") :].splitlines() if line[2:3].strip()]
+    assert [name for name, _ in listed[1:]] == ["receipt", *NAMES]
+    found = artefacts(qscrow("inspect", job, "--artifacts", "--json"))
+    assert {found[name] for name in HIDDEN} == {"sealed"} and found["original_spec"] == "public-verified"
+    assert (found["validation_report"], found["settlement"]) == ("not-due", "public-verified")
+
+
+def test_inspect__artifacts_for_their_requester__are_all_verified(qscrow, wallet, delivered):
+    shown = qscrow("inspect", delivered(), "--artifacts", "--account", "requester", "--json")
+
+    assert shown.code == 0 and shown.json["artefacts"]["problem"] is None
+    assert {artefacts(shown)[name] for name in HIDDEN} == {"verified"}
+
+
+def test_inspect__artifacts_that_do_not_match__exits_9_and_names_them(qscrow, wallet, delivered):
+    job = delivered(lambda receipt: receipt["artefacts"].update(routing="0x" + "00" * 32))
+
+    assert qscrow("inspect", job, "--artifacts").code == 0  # nobody can tell without the key
+    told = qscrow("inspect", job, "--artifacts", "--account", "requester")
+    assert told.code == 9 and "is not what was sealed" in told.out
+    assert told.err == "error: does not match: routing; dispute the job if its time is not over\n"
+    assert "receipt.artefacts.routing" in qscrow("open", job).error
+
+
+def test_inspect__result_breaks_its_form__exits_9_although_its_artefacts_match(qscrow, wallet, delivered):
+    job = delivered(lambda receipt: receipt.update(commitment="0x" + "00" * 32))
+
+    told = qscrow("inspect", job, "--artifacts", "--account", "requester", "--json")
+
+    assert told.code == 9 and "receipt.commitment" in told.json["artefacts"]["problem"]
+
+
+def test_inspect__artifacts_of_a_result_that_cannot_be_opened__exits_9(qscrow, wallet, home, job):
+    terms = fetch_job(wallet.chain, job).terms
+    rubbish = put_object(BlockStore(home / "content"), b"rubbish")
+    wallet.oracle.send(wallet.chain.escrow.deliver(job, terms, CHARGE, rubbish))
+
+    for account in ([], ["--account", "requester"]):
+        told = qscrow("inspect", job, "--artifacts", *account)
+        assert told.code == 9 and "receipt            MISMATCH" in told.out
+
+
+def test_inspect__artifacts_with_another_account__is_told_so(qscrow, wallet, delivered):
+    failed = qscrow("inspect", delivered(), "--artifacts", "--account", "stranger")
+
+    assert failed.code == 5 and "use the account that submitted it" in failed.error
+
+
+def test_inspect__artifacts_of_an_earlier_version__are_shown_as_such(qscrow, wallet, delivered):
+    said = qscrow("inspect", delivered(lambda receipt: receipt.pop("artefacts")), "--artifacts")
+
+    assert said.code == 0 and said.out.count("not in this receipt (written by an earlier version)") == len(HIDDEN)
+
+
+def test_inspect__artifacts_of_a_receipt_without_its_fields__exits_9(qscrow, wallet, job, deliver):
+    deliver(job)
+
+    said = qscrow("inspect", job, "--artifacts")
+
+    assert said.code == 9 and "version: is missing" in said.out
+
+
+def test_open__artifacts__each_can_be_checked_alone_by_somebody_else(qscrow, wallet, delivered, monkeypatch):
+    job = delivered()
+    said = qscrow("open", job, "--artifacts", "shown")
+    assert said.code == 0 and "wrote 8 artefacts to shown" in said.out
+    files = {path.stem: path for path in Path("shown").iterdir()}
+    assert set(files) == {*IN_RECEIPT, "settlement"}
+    assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o600}
+
+    monkeypatch.delenv("QSCROW_ACCOUNT")
+    for name in IN_RECEIPT:
+        assert "verified" in qscrow("inspect", job, "--disclosed", files[name]).out
+    shown = json.loads(files["raw_result"].read_text())
+    shown["document"]["counts"]["00000"] += 1
+    files["raw_result"].write_text(json.dumps(shown))
+    told = qscrow("inspect", job, "--disclosed", files["raw_result"], "--json")
+    assert told.code == 9 and told.json["disclosed"]["status"] == "MISMATCH"
+    assert "is no artefact" in qscrow("inspect", job, "--disclosed", files["settlement"]).error
+    assert "cannot be read" in qscrow("inspect", job, "--disclosed", "nowhere").error
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/file", "taken/file/below"])
+def test_open__artifacts_into_a_folder_in_use__changes_nothing(qscrow, wallet, delivered, name):
+    job = delivered()
+    Path("taken").mkdir()
+    Path("taken/file").write_text("mine")
+
+    assert qscrow("open", job, "--artifacts", name).code == 2
+    assert [path.read_text() for path in Path("taken").iterdir()] == ["mine"]
 
 
 # ------------------------------------------------------------------------------------------------ open

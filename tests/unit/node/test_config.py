@@ -32,6 +32,8 @@ def test_node_config__defaults__are_in_range_and_do_not_contradict():
         ({"health_silence_seconds": 1.0, "poll_seconds": 1.0}, "watch.health_silence_seconds"),
         ({"per_requester_limit": 9, "queue_limit": 8}, "policy.per_requester_limit"),
         ({"metrics_port": 9_000, "gateway_port": 9_000}, "watch.metrics_port"),
+        ({"container_digest": "qscrow:latest"}, "node.container_digest"),
+        ({"container_digest": "sha256:" + "AB" * 32}, "node.container_digest"),
     ],
 )
 def test_node_config__unusable__names_the_setting_and_a_remedy(changes, field):
