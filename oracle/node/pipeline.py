@@ -27,7 +27,7 @@ from oracle.chain.sender import MinedButReverted, Sender, TooManyInFlight
 from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE, Analysis
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import LintReport
-from oracle.circuits.run import RunRequest
+from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import ContentStore, get_object, put_object
 from oracle.jobs.backoff import pause
