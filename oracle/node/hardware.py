@@ -151,6 +151,7 @@ class Hardware:
             return Candidate.from_description(backend.description(price))
         except UNANSWERED as err:
             self._silent[backend.name] = self._clock() + SILENCE_SECONDS, err.message
+            event("provider trouble", "warning", error=str(err))
             return Candidate.unanswering(backend.name, err.message)
         finally:
             self._asking.release()
@@ -194,10 +195,10 @@ class Hardware:
         except AwaitsApproval as err:
             return self._later_or_never(job, err, err.code)
         except WAITED_FOR as err:
-            return self._later_or_never(job, err, UNAVAILABLE)
-        event("submitted", job=job.job_id, backend=backend.name, reference=reference)
-        stored |= {"submission": {"backend": backend.name, "reference": reference}}
+            return self._in_trouble(job, err)
         note = f"{backend.name} has it as {reference}"
+        event("submitted", job=job.job_id, note=note)
+        stored |= {"submission": {"backend": backend.name, "reference": reference}}
         return self._t.journal.advance(job, Step.SUBMITTED, note=note, result=json.dumps(stored))
 
     def collect(self, job: JobRow) -> JobRow:
@@ -213,7 +214,7 @@ class Hardware:
             status, noted = backend.status(reference), self._is_noted(job)
             run = backend.result(reference, timeout=0) if status == BackendStatus.DONE and noted else None
         except WAITED_FOR as err:  # also an account that does not know the job, which must not run it a second time
-            return self._later_or_never(job, err, UNAVAILABLE)
+            return self._in_trouble(job, err)
         if run is not None:
             result = json.dumps({**stored, "run": asdict(run)})
             return self._t.journal.advance(job, Step.RAN, note=run.engine, result=result)
@@ -253,7 +254,7 @@ class Hardware:
         if not has_run and (found := self._t.provider.reconcile(tag)) is not None:
             backend, reference = found
             backend.cancel(reference)
-            event("cancelled", backend=backend.name, reference=reference)
+            event("cancelled", note=f"{reference} at {backend.name}")
         self._t.provider.notes.forget(tag)
 
     def _cancel(self, job: JobRow) -> None:
@@ -311,10 +312,14 @@ class Hardware:
     def _again(self, job: JobRow, why: str) -> JobRow:
         return self._t.journal.advance(job, Step.SIMULATED, note=why)
 
+    def _in_trouble(self, job: JobRow, err: QscrowError) -> JobRow:
+        if isinstance(err, JournalUnavailable):  # the whole node's trouble
+            raise err
+        event("provider trouble", "warning", job=job.job_id, error=str(err))
+        return self._later_or_never(job, err, UNAVAILABLE)
+
     def _later_or_never(self, job: JobRow, err: QscrowError, code: str) -> JobRow:
         """Look again later; once it would be too late, give the job up for the reason ``code``."""
-        if isinstance(err, JournalUnavailable):
-            raise err
         left = self._left(job) - (PROMOTION_NOTICE_SECONDS if code == NOT_PROMOTED else 0)
         if left <= 0:
             self._cancel(job)

@@ -257,7 +257,7 @@ def test_hardware__node_restarted_while_ibm_works__takes_up_the_same_job(lab):
     assert len(lab.box.jobs) == 1
 
 
-@pytest.mark.parametrize("step", [Step.SIMULATED, Step.SUBMITTED, Step.RAN])
+@pytest.mark.parametrize("step", [Step.SUBMITTED, Step.RAN])
 def test_hardware__killed_before_a_step_is_written__pays_ibm_once(lab, monkeypatch, step):
     """Before SUBMITTED is written IBM has the job, and the node does not know as what."""
     job_id = lab.submit()
@@ -429,16 +429,15 @@ def test_hardware__no_provider__is_declined(lab):
 
 
 @pytest.mark.parametrize(
-    ("options", "promotion", "reason"),
+    ("promotion", "reason"),
     [
-        ({"gate_baseline_distance": 0.001}, {}, "baseline_too_far"),
-        ({}, {"max_baseline_distance": 0.001}, "baseline_too_far"),
-        ({}, {"require_manual_approval": True}, "not_promoted"),
+        ({"max_baseline_distance": 0.001}, "baseline_too_far"),
+        ({"require_manual_approval": True}, "not_promoted"),
     ],
 )
-def test_gates__deny_after_the_simulation__say_so_on_chain_and_spend_nothing(lab, options, promotion, reason):
+def test_gates__deny_after_the_simulation__say_so_on_chain_and_spend_nothing(lab, promotion, reason):
     job_id = lab.submit(promotion=promotion)
-    with lab.node(**options) as node:
+    with lab.node() as node:
         if reason == "not_promoted":
             lab.until(node, waits(node, job_id, Step.SIMULATED), "the simulation")
             advance_time(lab.chain.w3, 11_000)
