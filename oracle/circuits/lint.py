@@ -57,6 +57,7 @@ _KNOWN_GATES = {
 }
 # Qiskit puts its own in the place of a gate defined under such a name, whatever the definition.
 _LIBRARY = _KNOWN_GATES["openqasm2"] | _KNOWN_GATES["openqasm3"]
+_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 # Library gates that Aer does not run as one instruction, and how many it runs instead (measured).
 _UNFOLDED = {"ch": 7, "rccx": 9, "rc3x": 18, "c3sqrtx": 27}
 _STATEMENTS = _words("include gate qreg creg qubit bit if measure reset barrier")
@@ -160,6 +161,7 @@ def _tokens(text: str, format: str, limits: CircuitLimits) -> tuple[list[str], l
     """The tokens of ``text`` and where each begins."""
     tokens: list[str] = []
     starts: list[int] = []
+    sound: set[str] = set()  # most tokens come again and again
     position, depth = 0, 0
     while position < len(text):
         start = position
@@ -173,17 +175,20 @@ def _tokens(text: str, format: str, limits: CircuitLimits) -> tuple[list[str], l
                 f"{_line(text, start)} holds {text[start]!r}, which has no place in a circuit",
             )
         position = match.end()
-        if match["space"]:
+        if match.lastgroup == "space":
             continue
         token = match.group()
-        if problem := _token_problem(match, limits):
-            _refuse(problem[0], f"{_line(text, start)}: {problem[1]}", "send a straight-line circuit")
-        depth += (token in ("(", "[", "{")) - (token in (")", "]", "}"))
-        if depth > limits.nesting:
-            _refuse(
-                "nested_too_deeply",
-                f"{_line(text, start)}: brackets are nested more than {limits.nesting} deep",
-            )
+        if token not in sound:
+            if problem := _token_problem(match, limits):
+                _refuse(problem[0], f"{_line(text, start)}: {problem[1]}", "send a straight-line circuit")
+            sound.add(token)
+        if token in _BRACKETS:
+            depth += _BRACKETS[token]
+            if depth > limits.nesting:
+                _refuse(
+                    "nested_too_deeply",
+                    f"{_line(text, start)}: brackets are nested more than {limits.nesting} deep",
+                )
         tokens.append(token)
         starts.append(start)
     return tokens, starts
