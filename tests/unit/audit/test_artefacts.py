@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oracle.audit.artefacts import (
     RECEIPT,
@@ -27,7 +29,7 @@ from oracle.chain.localnet import dev_accounts, in_process_chain
 from oracle.chain.sender import Sender
 from oracle.circuits.run import RunResult
 from oracle.content.store import BlockStore, put_object
-from oracle.jobs.canonical import canonical_bytes
+from oracle.jobs.canonical import canonical_bytes, digest
 from oracle.jobs.documents import check_document, job_reference
 from oracle.jobs.errors import ContentUnavailable, InputError
 from oracle.jobs.states import State
@@ -236,6 +238,15 @@ def test_inspect_artefacts__ended_without_a_result__nothing_is_due_but_the_end_i
     assert {found[name] for name in HIDDEN} == {"not-due"} and found[SETTLEMENT] == "public-verified"
 
 
+def test_inspect_artefacts__spec_that_is_none__is_public_as_published_and_has_no_normal_form(world) -> None:
+    published = put_object(world.store, b'{ "version": 1 }')
+    terms = replace(world.job.terms, spec=published)
+    job = replace(world.job, terms=terms, result=None, state=State.CREATED)
+    found = statuses(world.inspected(job))
+
+    assert (found["original_spec"], found["normalised_spec"]) == ("public-verified", "missing")
+
+
 @pytest.mark.parametrize("opened", [False, True])
 def test_inspect_artefacts__result_of_an_earlier_version__says_so_and_is_no_mismatch(world, opened) -> None:
     document = world.written()
@@ -351,6 +362,12 @@ def test_inspect_artefacts__receipt_with_another_charge__does_not_fit_the_settle
     assert found[SETTLEMENT].status == Status.MISMATCH and "the delivery 3000" in found[SETTLEMENT].note
 
 
+def test_inspect_artefacts__contract_says_another_state_than_its_events__is_a_mismatch(world) -> None:
+    found = by_name(world.inspected(replace(world.job, state=State.FAILED)))[SETTLEMENT]
+
+    assert (found.status, found.note) == (Status.MISMATCH, "the events say Failed, the contract says Settled")
+
+
 @pytest.mark.parametrize("plain", [[], 5, {}, {"artefacts": 5, "salt": "5a" * 32}, {"salt": "zz"}])
 def test_inspect_artefacts__something_else_was_sealed__every_digest_mismatches(world, plain) -> None:
     document = world.written()
@@ -381,13 +398,46 @@ def test_inspect_artefacts__result_that_nobody_has__is_missing(world) -> None:
     assert statuses(found)[RECEIPT] == "missing" and not found.mismatches
 
 
-def test_inspect_artefacts__store_that_does_not_answer__is_no_finding(world) -> None:
-    class Silent:
-        def get(self, cid, *, max_bytes):
-            raise ContentUnavailable("nobody answers")
+def test_inspect_artefacts__store_that_does_not_answer__is_no_finding(world, judged) -> None:
+    job, report = judged
+    for block in (job.result, job.terms.spec, digest(report)):
 
-    with pytest.raises(ContentUnavailable):
-        inspect_artefacts(world.job, chain=world.chain, store=Silent())
+        class Silent:
+            def get(self, cid, *, max_bytes, block=block):
+                if cid.digest == block:
+                    raise ContentUnavailable("nobody answers")
+                return world.store.get(cid, max_bytes=max_bytes)
+
+        with pytest.raises(ContentUnavailable):
+            inspect_artefacts(job, chain=world.chain, store=Silent())
+
+
+HOSTILE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=6) | st.just(ZERO),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(IN_RECEIPT) | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    field=st.sampled_from(["version", "job", "oracle", "circuit", "engine", "charge", "commitment", "artefacts"]),
+    part=st.sampled_from(["spec", "counts", "shots", "runs", "routing", "provider", "artefacts", "salt", "charge"]),
+    written=HOSTILE,
+    sealed=HOSTILE,
+)
+def test_inspect_artefacts__anything_in_receipt_and_result__is_a_finding_and_no_traceback(
+    world, field, part, written, sealed
+) -> None:
+    document = world.written()
+    receipt = {**world.receipt(document), field: written}
+
+    for opened in (False, True):
+        found = world.seen({**document, part: sealed}, receipt, opened=opened)
+        assert [name for name in statuses(found) if name in NAMES] == list(NAMES)
 
 
 # ------------------------------------------------------------------------- simulation before hardware
@@ -446,12 +496,14 @@ def judged(world) -> tuple[JobHistory, bytes]:
     return fetch_job(chain, job.job_id), report
 
 
-def reported(world, job, result: bytes, *, outcome=Outcome.ACCEPT, purpose="report", plain=None, **receipt) -> bytes:
+def reported(
+    world, job, result: bytes, *, outcome=Outcome.ACCEPT, purpose="report", plain=None, about=None, **receipt
+) -> bytes:
     verdict = Verdict(
         method="replay",
         checks=(Check("counts", outcome, "the same counts"),),
         shots=1024,
-        subject={"result": "0x" + result.hex()},
+        subject={"result": "0x" + (about or result).hex()},
     )
     public = {
         "version": 1,
@@ -504,6 +556,7 @@ def test_inspect_artefacts__judged__the_report_is_found_through_the_chain_and_op
         ({"outcome": Outcome.REJECT}, "sealed"),
         ({"plain": {"type": "something"}}, "sealed"),
         ({"plain": []}, "sealed"),
+        ({"about": bytes(31) + b"1"}, "sealed"),
     ],
 )
 def test_inspect_artefacts__report_that_does_not_fit_its_attestation__is_a_mismatch(world, judged, changes, public):

@@ -222,6 +222,7 @@ def noisy(simulation: dict[str, Any], memory: bool) -> HardwareResult:
         (wide(12, 4_000), True),
         (wide(12, 1_000, [{**PLACE, "counts": {"0" * 12: 1_000}}] * 8), True),
         (wide(12, 700, [observed(700, 20)] * 30), False),
+        (wide(12, 700, [observed(700, 1_000)]), False),
         (wide(8, 300, [{**PLACE, "counts": {"0" * 8: 300}}] * 60), False),
     ],
 )
@@ -250,6 +251,19 @@ def test_require_room__too_much_for_one_document__is_refused_with_what_would_pas
     with pytest.raises(CircuitRejected, match="can be sealed") as caught:
         require_room({"quantum": {"result": kind}}, PROMOTED, simulation)
     assert "fewer shots" in str(caught.value)
+
+
+def test_require_room__spec_routing_and_simulation__count_as_well() -> None:
+    small, long = {"quantum": {}}, {"quantum": {}, "title": "x" * 60_000}
+    simulation = wide(2, 10)
+    require_room(small, PROMOTED, simulation, limit=60_000)
+    for spec, routing, simulated in (
+        (long, PROMOTED, simulation),
+        (small, {**PROMOTED, "reasons": long}, simulation),
+        (small, PROMOTED, {**simulation, "more": long}),
+    ):
+        with pytest.raises(CircuitRejected):
+            require_room(spec, routing, simulated, limit=60_000)
 
 
 def test_require_room__nothing_was_simulated__nothing_is_known() -> None:

@@ -157,6 +157,9 @@ def test_open_result__another_accounts_key__says_so(world, store, ordered):
         ({"job": {"chain_id": "1"}}, "job.chain_id"),
         ({"job": "7"}, "job"),
         ({"spec": {"quantum": {"shots": 1024}}}, "spec"),
+        ({"backend": "aer"}, "backend"),
+        ({"artefacts": {"code": 5}}, "artefacts.code"),
+        ({"artefacts": {}}, "receipt.artefacts"),
     ],
 )
 def test_open_result__oracle_writes_something_untrue__is_a_seal_error_naming_it(world, store, ordered, changes, field):
