@@ -151,6 +151,7 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
         "watch.log_format": "json",
         "watch.log_level": "debug",
         "transactions.max_tip": "60 gwei",
+        "transactions.report_hardware": "no",
         "transactions.max_fee": "600 gwei",
     }
     needed = {
