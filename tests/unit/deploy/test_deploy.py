@@ -212,9 +212,9 @@ def test_alerts__metrics_and_labels__exist(rule):
 def test_alerts__values_of_labels__are_among_those_counted():
     text = "\n".join(rule["expr"] for rule in alerts())
 
-    assert set(re.search(r'step=~"([^"]+)"', text)[1].split("|")) == {
-        s for s in Step if s not in ("delivered", "closed")
-    }
+    # These wait for others, as long as it takes: a challenge, a promotion, IBM's queue.
+    patient = ("simulated", "submitted", "delivered", "closed")
+    assert set(re.search(r'step=~"([^"]+)"', text)[1].split("|")) == {s for s in Step if s not in patient}
     assert set(re.findall(r'event="(\w+)"', text)) == {"closed"}
 
 
