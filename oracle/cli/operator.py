@@ -301,6 +301,8 @@ def _profile(settings: Settings) -> dict[str, Any]:
     from oracle.circuits.lint import FORMATS
 
     config, limits = settings.node, settings.limits
+    devices = [name.strip() for name in config.ibm_backends.split(",") if name.strip()]
+    hardware = {"hardware": devices, "price_hardware": str(config.price_hardware)} if devices else {}
     return {
         "type": "qscrow.profile",
         "version": 1,
@@ -310,4 +312,5 @@ def _profile(settings: Settings) -> dict[str, Any]:
         "max_shots": limits.shots,
         "price_base": str(config.price_base),
         "price_per_shot": str(config.price_per_shot),
+        **hardware,
     }

@@ -37,6 +37,9 @@ def test_register__profile__names_the_prices_and_limits_in_effect(qscrow, wallet
 
     monkeypatch.setenv("QSCROW_PRICES_BASE", "7 gwei")
     monkeypatch.setenv("QSCROW_LIMITS_QUBITS", "11")
+    monkeypatch.setenv("QSCROW_EXECUTION_IBM_BACKENDS", "fake_manila, fake_guadalupe")
+    monkeypatch.setenv("QSCROW_EXECUTION_IBM_CHANNEL", "local")
+    monkeypatch.setenv("QSCROW_PRICES_HARDWARE", "9 gwei")
 
     link = qscrow("oracle", "register", "--account", "oracle", "--json").json["profile"]
 
@@ -46,3 +49,4 @@ def test_register__profile__names_the_prices_and_limits_in_effect(qscrow, wallet
         10_000,
     )
     assert (profile["price_base"], profile["max_qubits"]) == (str(7 * 10**9), 11)
+    assert (profile["hardware"], profile["price_hardware"]) == (["fake_manila", "fake_guadalupe"], str(9 * 10**9))
