@@ -21,14 +21,14 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.jobs.errors import CircuitRejected
 
 # What a RunRequest may ask for beside one of METHODS by name: the best method, the best among those whose seeded
-# counts are the same everywhere, or no run at all but an Analysis.
-AUTOMATIC, REPRODUCIBLE, ANALYSE = "automatic", "reproducible", "analyse"
+# counts are the same everywhere, or no run at all but an Analysis, or the circuits written plainly.
+AUTOMATIC, REPRODUCIBLE, ANALYSE, PLAIN = "automatic", "reproducible", "analyse", "plain"
 STIM, STABILIZER, STATEVECTOR = "stim", "stabilizer", "statevector"
 MPS, DENSITY_MATRIX = "matrix_product_state", "density_matrix"
 # In the order of preference among those about as fast. Never Aer's extended_stabilizer: its counts are wrong
 # (Qiskit/qiskit-aer#2315).
 METHODS = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM)
-REQUESTS = (AUTOMATIC, REPRODUCIBLE, ANALYSE, *METHODS)
+REQUESTS = (AUTOMATIC, REPRODUCIBLE, ANALYSE, PLAIN, *METHODS)
 
 # Bond dimensions that a probe tries, in turn.
 PROBE_BONDS = (16, 32, 64, 128)

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from oracle.circuits.analysis import ANALYSE, AUTOMATIC, Analysis
+from oracle.circuits.analysis import ANALYSE, AUTOMATIC, PLAIN, Analysis
 from oracle.circuits.instructions import Part, parts, read_work
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY, LintReport, lint
@@ -24,10 +24,11 @@ class RunRequest:
     """``source`` is a circuit document as bytes, ``format`` one of :data:`oracle.circuits.lint.FORMATS`.
 
     ``method`` is one of :data:`oracle.circuits.analysis.REQUESTS`; asked to analyse, a run ends with an
-    :class:`~oracle.circuits.analysis.Analysis` in place of a result. ``threads`` are for one run; seeded counts do
-    not depend on them. ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every shot in order) or
-    ``expectation`` (values of ``observables``, unless the document's PUBs name their own). Every circuit takes
-    ``shots``.
+    :class:`~oracle.circuits.analysis.Analysis` in place of a result, asked for plain circuits with a circuit document
+    (:func:`oracle.circuits.plain.plain_document`) that is as untrusted as the source. ``threads`` are for one run;
+    seeded counts do not depend on them. ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every
+    shot in order) or ``expectation`` (values of ``observables``, unless the document's PUBs name their own). Every
+    circuit takes ``shots``.
     """
 
     source: bytes
@@ -63,8 +64,11 @@ class RunRequest:
         """Its circuits in order, parameters filled in. Raises :class:`CircuitRejected`."""
         return list(parts(read_work(self.source, self.format, self.limits, self.observables)))
 
-    def outcome(self, document: Any) -> RunResult | Analysis:
-        """What a sandboxed process sent in answer, checked. Raises :class:`CircuitRejected`."""
+    def outcome(self, document: Any) -> Any:
+        """What a sandboxed process sent in answer, checked unless it is a circuit document again. Raises
+        :class:`CircuitRejected`."""
+        if self.method == PLAIN:
+            return document
         if self.method == ANALYSE:
             return Analysis.from_untrusted(document)
         return RunResult.from_untrusted(document, self)

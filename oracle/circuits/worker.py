@@ -18,11 +18,12 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from oracle.circuits.analysis import ANALYSE, DENSITY_MATRIX, METHODS, MPS, STABILIZER, STIM
+from oracle.circuits.analysis import ANALYSE, DENSITY_MATRIX, METHODS, MPS, PLAIN, STABILIZER, STIM
 from oracle.circuits.confine import confine, die_first, die_with_parent, prepare
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import EXPECTATION
 from oracle.circuits.observables import parse_observables
+from oracle.circuits.plain import plain_document
 from oracle.circuits.run import RunRequest
 from oracle.circuits.simulate import analysis_of, pass_manager, simulate
 from oracle.jobs.errors import CircuitRejected
@@ -141,6 +142,8 @@ def _answer(request: RunRequest) -> dict[str, Any]:
         confinement = confine(request.limits)
         if request.method == ANALYSE:
             return {"result": analysis_of(request).as_dict()}
+        if request.method == PLAIN:
+            return {"result": plain_document(request)}
         return {"result": {**simulate(request, started), "confinement": confinement}}
     except CircuitRejected as err:
         return {"code": err.code, "message": err.message, "field": err.field, "remedy": err.remedy}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oracle.cli.canaries import open_openings
 from oracle.cli.context import Account, PasswordFile, Rpc, open_chain, open_content, open_keys, party_address
 from oracle.cli.output import Json, facts, histogram, progress, say, show_json, when
 from oracle.cli.routing import show_decision
@@ -18,6 +19,7 @@ from oracle.jobs.errors import InputError, PolicyDenied
 from oracle.jobs.terms import ZERO_ADDRESS
 
 if TYPE_CHECKING:
+    from oracle.requester.canaries import Mixed
     from oracle.requester.quote import Profile, Quote
     from oracle.requester.submit import Parties, Submission
 
@@ -120,6 +122,9 @@ def submit(
     validator: Annotated[str | None, typer.Option(help="Address or account that judges the result.")] = None,
     validator_fee: Annotated[str, typer.Option(metavar="AMOUNT", help="Its part of the budget.")] = "0",
     arbiter: Annotated[str | None, typer.Option(help="Address or account that rules on a dispute.")] = None,
+    canaries: Annotated[
+        int, typer.Option(min=0, metavar="K", help="Mix K circuits with known answers among yours.")
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, send nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before locking money.")] = False,
     account: Account = None,
@@ -127,7 +132,11 @@ def submit(
     rpc: Rpc = None,
     json: Json = False,
 ) -> None:
-    """Pin circuit and spec, and lock the budget."""
+    """Pin circuit and spec, and lock the budget.
+
+    With --canaries, `qscrow canaries open JOB` opens them once the result is delivered; what opens them is kept in the
+    home.
+    """
     from oracle.chain.sender import Sender
     from oracle.requester.draft import load_draft
     from oracle.requester.submit import check, prepare
@@ -137,6 +146,13 @@ def submit(
         raise InputError("nobody can be asked here", field="yes", remedy="give --yes to lock the budget, or --dry-run")
     settings = load_settings(rpc=rpc, account=account, password_file=password_file)
     loaded = load_draft(draft)
+    mixed = None
+    if canaries:
+        from oracle.requester.canaries import mix
+
+        with progress("mixing in canaries", quiet=json):
+            mixed = mix(loaded, canaries)
+        loaded = mixed.draft
     parties = _parties(settings, oracle, validator, arbiter, validator_fee, bond)
     with progress("checking", quiet=json):
         chain = open_chain(settings)
@@ -145,23 +161,28 @@ def submit(
         sender = Sender(chain.w3, signer, chain_id=chain.chain_id)
         check(ready, chain=chain, sender=sender)
     if dry_run:
-        return _show_dry_run(ready, chain.chain_id, json)
+        return _show_dry_run(ready, chain.chain_id, mixed, json)
     if not yes:
-        facts(_job_facts(ready))
+        facts(_job_facts(ready, mixed))
         if not typer.confirm(f"Lock {format_wei(ready.terms.budget)}?", err=True):
             say("nothing was sent")
             raise typer.Exit(1)
+    if mixed:  # on the disk before any money moves: without it nobody could judge
+        open_openings(settings).keep(ready.terms.spec, mixed.plan)
     with progress("submitting", quiet=json):
         done = lock_and_pin(ready, chain=chain, store=open_content(settings), sender=sender)
     transaction = f"0x{done.receipt.tx_hash.hex()}"
     if json:
         gas = {"gas": done.receipt.gas_used, "fee": str(done.receipt.fee)}
         return show_json(
-            {"job": done.job_id, "transaction": transaction, **gas, **_job_document(ready, chain.chain_id)}
+            {"job": done.job_id, "transaction": transaction, **gas, **_job_document(ready, chain.chain_id, mixed)}
         )
     say(f"Job {done.job_id} is on chain {chain.chain_id} ({transaction}, {done.receipt.gas_used} gas)")
-    facts(_job_facts(ready))
-    say(f"Next: qscrow watch {done.job_id}")
+    facts(_job_facts(ready, mixed))
+    if mixed:
+        say(f"Next: qscrow canaries open {done.job_id} --wait {ready.terms.deliver_by - ready.terms.accept_by}")
+    else:
+        say(f"Next: qscrow watch {done.job_id}")
 
 
 def _prices(
@@ -200,15 +221,17 @@ def _parties(
     )
 
 
-def _show_dry_run(ready: Submission, chain_id: int, json: bool) -> None:
+def _show_dry_run(ready: Submission, chain_id: int, mixed: Mixed | None, json: bool) -> None:
     if json:
-        return show_json({"dry_run": True, **_job_document(ready, chain_id), "spec_document": ready.spec})
+        return show_json({"dry_run": True, **_job_document(ready, chain_id, mixed), "spec_document": ready.spec})
     say("Nothing was sent. The job would be:")
-    facts(_job_facts(ready))
+    facts(_job_facts(ready, mixed))
 
 
-def _job_document(ready: Submission, chain_id: int) -> dict[str, Any]:
+def _job_document(ready: Submission, chain_id: int, mixed: Mixed | None) -> dict[str, Any]:
+    counted = {"circuits": len(mixed.plan.circuits), "canaries": len(mixed.plan.canaries)} if mixed else {}
     return {
+        **counted,
         "chain_id": chain_id,
         "locked": str(ready.terms.budget),
         "accept_by": ready.terms.accept_by,
@@ -219,7 +242,7 @@ def _job_document(ready: Submission, chain_id: int) -> dict[str, Any]:
     }
 
 
-def _job_facts(ready: Submission) -> dict[str, Any]:
+def _job_facts(ready: Submission, mixed: Mixed | None) -> dict[str, Any]:
     terms = ready.terms
     rows = {
         "requester": terms.requester,
@@ -231,6 +254,8 @@ def _job_facts(ready: Submission) -> dict[str, Any]:
         rows["arbiter"] = terms.arbiter
     if terms.challenge_period:
         rows["challenge period"] = f"{terms.challenge_period} s"
+    if mixed:
+        rows["circuits"] = f"{len(mixed.plan.circuits)}, {len(mixed.plan.canaries)} of them canaries"
     return rows | {
         "locked budget": format_wei(terms.budget),
         "oracle's bond": format_wei(terms.bond),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json as jsonlib
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oracle.cli import wording
+from oracle.cli.canaries import canary_facts, opening_hint
 from oracle.cli.context import Account, PasswordFile, Rpc, open_chain, open_content, open_sealing_key
 from oracle.cli.output import Json, facts, histogram, note, progress, say, show_json, show_json_line
-from oracle.cli.settings import load_settings
+from oracle.cli.settings import Settings, load_settings
 from oracle.jobs.amounts import format_wei
 from oracle.jobs.errors import ChainUnavailable, CheckFailed, InputError
 from oracle.jobs.states import State
@@ -53,20 +56,23 @@ def watch(
     Exit code 0: settled, 10: rejected, 11: expired, 12: failed, 13: cancelled, 14: still going on after
     --timeout. With --json, one document a line: a step has `state`, the remark that time is over has `claim`.
     """
-    chain = open_chain(load_settings(rpc=rpc))
-    history = _follow(chain, job, time.monotonic() + timeout, json)
+    settings = load_settings(rpc=rpc)
+    chain = open_chain(settings)
+    history = _follow(chain, job, time.monotonic() + timeout, json, partial(opening_hint, settings))
     if not json:
         say(wording.ending(history))
     raise typer.Exit(WATCH_EXIT_CODES[history.state])
 
 
-def _follow(chain: ChainClient, job: int, give_up: float, json: bool) -> JobHistory:
-    """Print steps as they happen; returns the history of the ended job."""
+def _follow(
+    chain: ChainClient, job: int, give_up: float, json: bool, remark: Callable[[JobHistory], str | None]
+) -> JobHistory:
+    """Print steps as they happen, and once what ``remark`` has to say; returns the history of the ended job."""
     from oracle.chain.history import fetch_job
 
     history = fetch_job(chain, job)
     seen: set[tuple[bytes, State]] = set()  # by transaction: a reorganised chain may tell another story
-    claimed, pause = False, POLL_SECONDS
+    claimed, told, pause = False, None, POLL_SECONDS
     while True:
         fresh = [step for step in history.steps if (step.tx_hash, step.state) not in seen]
         for step in fresh:
@@ -75,6 +81,8 @@ def _follow(chain: ChainClient, job: int, give_up: float, json: bool) -> JobHist
         if history.is_terminal:
             return history
         claimed = claimed or _tell_claim(chain, history, json)
+        if told is None and (told := remark(history)):
+            show_json_line({"job": job, "hint": told}) if json else note(told)
         if time.monotonic() >= give_up:
             raise WatchTimeout(f"job {job} is still {history.state.label}", field="timeout", remedy="watch again later")
         pause = POLL_SECONDS if fresh else min(pause * 1.5, MAX_POLL_SECONDS)
@@ -196,6 +204,7 @@ def open_(
         Path | None,
         typer.Option(metavar="DIR", help="Write every artefact to a file of its own, which can be shown alone."),
     ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Open the validator's report instead.")] = False,
     account: Account = None,
     password_file: PasswordFile = None,
     rpc: Rpc = None,
@@ -210,6 +219,8 @@ def open_(
     from oracle.sealing.artefacts import disclosures
 
     settings = load_settings(rpc=rpc, account=account, password_file=password_file)
+    if report:
+        return _open_report(settings, job, out, json)
     if out and out.exists():
         raise InputError("exists already", field=str(out), remedy="choose another file")
     if artifacts:
@@ -220,6 +231,7 @@ def open_(
         store, key = open_content(settings), open_sealing_key(settings)
         opened = open_result(history, chain=chain, store=store, key=key)
         later = later_documents(history, chain=chain, store=store, key=key) if artifacts else {}
+    hidden = canary_facts(settings, history, opened.document)
     if out:
         _write_result(out, opened.document)
     if artifacts:
@@ -227,15 +239,29 @@ def open_(
         shown = disclosures(opened.document, about) | later
         artefacts.write_artefacts(artifacts, shown)
     if json:
-        return show_json({"job": job, "tier": history.tier.label, "result": opened.document, "receipt": opened.receipt})
+        document = {"job": job, "tier": history.tier.label, "result": opened.document, "receipt": opened.receipt}
+        return show_json(document | ({"canaries": hidden} if hidden else {}))
     say(f"Job {job}: {opened.document['shots']} shots on {_known(opened, 'backend', 'engine')}")
     for line in opened.lines() if opened.document.get("runs") else histogram(opened.counts):
         say(line)
-    facts(_result_facts(opened, history))
+    facts(_result_facts(opened, history) | hidden)
     if out:
         say(f"wrote {out}")
     if artifacts:
         say(f"wrote {len(shown)} artefacts to {artifacts}: `qscrow inspect {job} --disclosed FILE` checks one alone")
+
+
+def _open_report(settings: Settings, job: int, out: Path | None, json: bool) -> None:
+    from oracle.chain.history import fetch_job
+    from oracle.requester.reports import open_report
+
+    if out:
+        raise InputError("goes with a result", field="out", remedy="use --report --json > FILE for a report")
+    with progress("opening", quiet=json):
+        chain = open_chain(settings)
+        history = fetch_job(chain, job)
+        verdict = open_report(history, chain=chain, store=open_content(settings), key=open_sealing_key(settings))
+    show_json(verdict.as_document()) if json else say(verdict.as_text())
 
 
 def _result_facts(opened: OpenedResult, history: JobHistory) -> dict[str, Any]:

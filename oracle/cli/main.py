@@ -52,6 +52,7 @@ COMMANDS = {
     "simulate": Entry("drafting", "simulate", "Run a draft's circuit on this machine, without any chain.", REQUESTER),
     "quote": Entry("drafting", "quote", "What a draft's job will cost at an oracle.", REQUESTER),
     "submit": Entry("drafting", "submit", "Pin circuit and spec, and lock the budget.", REQUESTER),
+    "canaries": Entry("canaries", "app", "Open the known-answer circuits mixed into a job.", REQUESTER),
     "watch": Entry("following", "watch", "Follow a job until it ends.", REQUESTER),
     "inspect": Entry("following", "inspect", "State, terms, money and timeline of a job.", REQUESTER),
     "open": Entry("following", "open_", "Fetch a delivered result, open it, check it and show it.", REQUESTER),

@@ -27,6 +27,7 @@ from oracle.jobs.amounts import format_wei
 from oracle.jobs.errors import InputError, JournalError
 
 app = typer.Typer(no_args_is_help=True, help="Judge results: register, run, earn fees.")
+MOST_LISTED = 20
 app.command("withdraw", help="Take out what the escrow owes this validator.")(withdraw)
 
 
@@ -133,7 +134,7 @@ def status(
 ) -> None:
     """Verdicts and credits of this validator, and where it kept silent; works while it runs."""
     from oracle.node.status import read_status
-    from oracle.validator.journal import read_endings
+    from oracle.validator.journal import read_endings, read_unsigned
 
     settings = load_settings(rpc=rpc, account=account, config=config)
     chain = open_chain(settings)
@@ -141,9 +142,9 @@ def status(
     path = settings.verdicts(chain.chain_id, address)
     if job is not None:
         return _show_job(path, job, json)
-    journal, endings = None, {}
+    journal, endings, unsigned = None, {}, {}
     try:
-        journal, endings = read_status(path), read_endings(path)
+        journal, endings, unsigned = read_status(path), read_endings(path), read_unsigned(path)
     except JournalError as err:
         if not json:
             note(str(err))
@@ -158,9 +159,12 @@ def status(
         shown = {name: str(value) if type(value) is int else value for name, value in rows.items()}
         open_jobs = [{"job": each.job_id, "step": each.step, "note": each.note} for each in waiting]
         jobs = journal.jobs if journal else {}
-        return show_json({**shown, "jobs": jobs, "endings": endings, "open": open_jobs})
+        return show_json({**shown, "jobs": jobs, "endings": endings, "unsigned": unsigned, "open": open_jobs})
     facts({name: format_wei(v) if type(v) is int else v for name, v in rows.items()})
     facts(endings)
+    for verdict in ("flag", "inconclusive"):
+        if found := [str(number) for number, said in unsigned.items() if said == verdict][-MOST_LISTED:]:
+            say(f"  {verdict}: a person should look at `qscrow validator status --job N`, N = {', '.join(found)}")
     for each in waiting:
         say(f"  job {each.job_id:>6}  {each.step:<10} {each.note}".rstrip())
 

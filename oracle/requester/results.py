@@ -179,11 +179,14 @@ def _check_kind(document: Mapping[str, Any], quantum: Mapping[str, Any]) -> None
         raise SealError(f"the spec asks for {quantum['result']}, the result lacks it", field="runs")
     if needed == "values" and quantum["format"] != JSON:  # there, circuits may name observables of their own
         for place, run in enumerate(runs):
-            _check_values(run, parse_observables(quantum["observables"]), f"runs.{place}")
+            check_values(run, parse_observables(quantum["observables"]), f"runs.{place}")
 
 
-def _check_values(run: Mapping[str, Any], observables: Sequence[Observable], where: str) -> None:
-    """Work the values out again from what was counted in each basis."""
+def check_values(run: Mapping[str, Any], observables: Sequence[Observable], where: str) -> None:
+    """Work the values out again from what was counted in each basis. Raises :class:`SealError` if they differ.
+
+    ``run`` is an entry of a document's ``runs`` whose form is checked, ``observables`` are the circuit's.
+    """
     check_observables(observables, len(observables[0][0][0]), _NO_LIMITS)
     names, counted = bases(observables, _NO_LIMITS), run.get("bases", [])
     widths = [len(name) - name.count("I") for name in names]

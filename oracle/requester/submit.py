@@ -69,6 +69,7 @@ def prepare(draft: Draft, parties: Parties, *, chain: ChainClient, requester: st
     link = ipfs_uri(digest(circuit))
     spec = normalise(draft.fields, requester=did_pkh(chain.chain_id, requester), circuit=link)
     _check_money(spec, parties)
+    _check_method(spec)
     _check_parties(spec, parties, chain)
     spec_bytes = canonical_bytes(spec)
     spec_digest = digest(spec_bytes)
@@ -137,6 +138,22 @@ def _check_money(spec: dict[str, Any], parties: Parties) -> None:
     if parties.validator_fee >= int(spec["budget"]["amount"]):
         raise InputError(
             "leaves nothing of the budget", field="validator_fee", remedy="raise budget.amount or lower it"
+        )
+
+
+def _check_method(spec: dict[str, Any]) -> None:
+    method = spec["validation"]["method"]
+    if method == "canary" and "commitment" not in spec["validation"]:
+        raise InputError(
+            "canary needs circuits with known answers among yours",
+            field="validation.method",
+            remedy="submit with --canaries 2, for example",
+        )
+    if method == "agreement" and spec["privacy"]["circuit"] == "sealed":
+        raise InputError(
+            "agreement needs one spec for all oracles, and a sealed circuit is another one for each",
+            field="privacy.circuit",
+            remedy="leave it public, or use another method",
         )
 
 

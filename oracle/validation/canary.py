@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -30,6 +30,9 @@ from oracle.validation.counts import Counts
 from oracle.validation.distribution import IDEAL, Policy
 from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 
+if TYPE_CHECKING:
+    from oracle.circuits.instructions import Circuit
+
 OPENING_TYPE = "qscrow.canaries"
 VERSION = 1
 SALT_SIZE = 32
@@ -37,8 +40,9 @@ MAX_CIRCUITS = 10_000
 _COMMITMENT_DOMAIN = b"qscrow.canaries.v1"
 # How often a simulator may miss a certain answer: rounding of double precision.
 _LEAK = 1e-9
-# Angles written as text lose some digits; a state this close to a basis state (squared) is taken for it.
-_APART = 1e-12
+# A state this close to a basis state (squared) is taken for it: rounding, over thousands of gates. What is left over
+# adds up, so more would let a requester commit to an answer that is not quite certain.
+_APART = 1e-22
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class CanaryPlan:
-    """``circuits`` is what to submit, in order; ``commitment`` goes into the spec; the rest stays secret."""
+    """``circuits`` (of Qiskit) are what to submit, in order; ``commitment`` goes into the spec; the rest is secret."""
 
     circuits: tuple[Any, ...]
     canaries: tuple[Canary, ...]
@@ -61,6 +65,12 @@ class CanaryPlan:
     def commitment(self) -> str:
         """Hex sha-256 that fixes the canaries without telling them."""
         return commitment(self.canaries, self.salt)
+
+    def document(self) -> bytes:
+        """The circuits as ``qscrow-json``: a canary can only be checked in this format, gate by gate."""
+        from oracle.circuits.plain import described
+
+        return canonical_bytes({"circuits": [described(circuit) for circuit in self.circuits]})
 
     def opening(self) -> dict[str, Any]:
         """The document that opens the commitment, to be shown once the result is delivered."""
@@ -114,8 +124,22 @@ def opening_of(block: bytes) -> dict[str, Any]:
     return {"type": OPENING_TYPE, "version": VERSION, "salt": salt.hex(), "canaries": canaries}
 
 
+def block_of(opening: Any) -> bytes:
+    """The block to pin for an opening document: its sha-256 is the commitment. Raises :class:`InputError`."""
+    canaries, salt = _parsed(opening)
+    return _block(canaries, salt)
+
+
 def open_canaries(opening: Any, committed: str) -> tuple[Canary, ...]:
     """The canaries of an opening document. Raises :class:`InputError` unless it is the one committed to."""
+    canaries, salt = _parsed(opening)
+    if not hmac.compare_digest(commitment(canaries, salt).encode(), committed.removeprefix("0x").lower().encode()):
+        raise InputError("is not the opening of the commitment in the spec", field="opening")
+    return canaries
+
+
+def _parsed(opening: Any) -> tuple[tuple[Canary, ...], bytes]:
+    """The canaries and the salt of an opening document, well formed."""
     try:
         if (opening["type"], opening["version"]) != (OPENING_TYPE, VERSION):
             raise InputError(f"is not a version {VERSION} {OPENING_TYPE} document", field="opening")
@@ -127,39 +151,43 @@ def open_canaries(opening: Any, committed: str) -> tuple[Canary, ...]:
         raise InputError(f"is malformed ({type(err).__name__})", field="opening") from None
     if not well_formed or not canaries or positions != sorted(set(positions)):
         raise InputError("is malformed", field="opening")
-    if not hmac.compare_digest(commitment(canaries, salt).encode(), committed.removeprefix("0x").lower().encode()):
-        raise InputError("is not the opening of the commitment in the spec", field="opening")
-    return canaries
+    return canaries, salt
 
 
-def check_answers(circuits: Sequence[Any], canaries: Sequence[Canary]) -> None:
+def check_answers(circuits: Sequence[Circuit], canaries: Sequence[Canary]) -> None:
     """Raise :class:`InputError` unless each canary's circuit really gives the answer it is said to give.
 
     A requester who commits to wrong answers could have honest results rejected. Traps never entangle their qubits, so
-    this takes a moment at any width; a circuit that does is not accepted as a canary.
+    this takes a moment at any width; a circuit that does is not accepted as a canary. ``circuits`` come from
+    strangers, and nothing parses them here: they are lists of instructions, which
+    :func:`oracle.circuits.instructions.read_work` has checked.
     """
     for canary in canaries:
-        if canary.position >= len(circuits) or answer_of(circuits[canary.position]) != canary.expected:
+        if canary.position >= len(circuits):
+            raise InputError(f"has no circuit {canary.position}", field="canaries")
+        if answer_of(circuits[canary.position]) != canary.expected:
             raise InputError(f"is not the answer of circuit {canary.position}", field="canaries")
 
 
-def answer_of(circuit: Any) -> str:
+def answer_of(circuit: Circuit) -> str:
     """The one bit string a circuit gives whose qubits stay apart. Raises :class:`InputError` for any other circuit."""
-    states = [np.array([1, 0], dtype=complex) for _ in circuit.qubits]
-    clbits = ["0"] * circuit.num_clbits
-    for instruction in circuit.data:
-        wires = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
-        if instruction.operation.name == "cx":
+    if not circuit.instructions:
+        raise InputError("must be written as JSON instructions", field="canaries")
+    states = [np.array([1, 0], dtype=complex) for _ in range(circuit.wires)]
+    clbits = ["0"] * circuit.bits
+    for name, wires, values in circuit.instructions:
+        if name == "cx":
             states[wires[0]], states[wires[1]] = _through_cx(states[wires[0]], states[wires[1]])
-        elif instruction.operation.name == "measure":
-            ones = abs(states[wires[0]][1]) ** 2
-            if min(ones, 1 - ones) > _APART:
-                raise InputError("has no certain outcome", field="canaries")
-            clbits[circuit.find_bit(instruction.clbits[0]).index] = str(round(ones))
-        elif len(wires) == 1 and hasattr(instruction.operation, "to_matrix"):
-            states[wires[0]] = instruction.operation.to_matrix() @ states[wires[0]]
-        elif instruction.operation.name != "barrier":
-            raise InputError(f"has {instruction.operation.name}, which no canary has", field="canaries")
+        elif name == "measure":
+            for wire, bit in zip(wires, values, strict=True):
+                off = np.abs(states[wire]) ** 2
+                if off.min() > _APART:
+                    raise InputError("has no certain outcome", field="canaries")
+                clbits[bit] = str(int(off[1] > off[0]))
+        elif name == "u":
+            states[wires[0]] = _u(*values) @ states[wires[0]]
+        elif name != "barrier":
+            raise InputError(f"has {name[:40]}, which no canary has", field="canaries")
     return "".join(reversed(clbits))
 
 
@@ -176,7 +204,7 @@ def judge_canaries(
         raise InputError("are missing", field="canaries")
     if any(canary.position >= len(results) for canary in canaries):
         raise InputError(f"has {len(results)} circuits, fewer than the canaries need", field="results")
-    risk = (1 - policy.confidence) / len(canaries)
+    risk = policy.risk / len(canaries)
     checks = [_canary_check(results[canary.position], canary, policy, risk) for canary in canaries]
     known = [Counts.parse(results[canary.position]) for canary in canaries]
     return Verdict(
@@ -372,6 +400,13 @@ def _moving(start: np.ndarray, goal: np.ndarray, rng: random.Random) -> np.ndarr
 
 def _orthogonal(state: np.ndarray) -> np.ndarray:
     return np.array([-state[1].conj(), state[0].conj()])
+
+
+def _u(theta: float, phi: float, lam: float) -> np.ndarray:
+    """The gate ``u`` (OpenQASM 3 specification, §U), up to a phase."""
+    cosine, sine = math.cos(theta / 2), math.sin(theta / 2)
+    turns = [cmath.exp(1j * angle) for angle in (lam, phi, phi + lam)]
+    return np.array([[cosine, -turns[0] * sine], [turns[1] * sine, turns[2] * cosine]])
 
 
 def _z_turn(angle: float) -> np.ndarray:

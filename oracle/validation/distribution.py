@@ -56,7 +56,8 @@ class Policy:
     held against: ``ideal``, the baseline itself, or ``depolarising``, its best mixture with uniform noise after
     flipping each bit with probability ``readout_error``. ``strict`` (ideal only) lets goodness of fit decide; without
     it the counts may be off by ``max_excess``. ``power`` is the probability with which uniform noise must be caught
-    before anything is accepted. ``draws`` and ``seed`` make the simulated p-values repeatable.
+    before anything is accepted. ``draws`` and ``seed`` make the simulated p-values repeatable. ``tests`` is how many
+    results are judged together: each may only be wrongly rejected with that part of the risk (Bonferroni).
     """
 
     max_excess: float = 0.08
@@ -68,6 +69,7 @@ class Policy:
     power: float = 0.9
     draws: int = 999
     seed: int = 0
+    tests: int = 1
 
     def __post_init__(self) -> None:
         """Raise :class:`InputError` for a policy that makes no sense."""
@@ -84,19 +86,26 @@ class Policy:
             raise InputError(f"can be at most {MOST_CONFIDENCE}", field="confidence", remedy="ask for less certainty")
         if self.draws < 99:
             raise InputError("must be at least 99", field="draws")
+        if self.tests < 1:
+            raise InputError("must be at least 1", field="tests")
+
+    @property
+    def risk(self) -> float:
+        """How likely an honest result may be rejected."""
+        return (1 - self.confidence) / self.tests
 
     @classmethod
     def of_spec(cls, validation: Mapping[str, Any], *, claim: str = SIMULATOR, readout_error: float = 0.0) -> Policy:
         """The policy of a spec's validation section.
 
         ``threshold`` ``auto`` means goodness of fit decides, a number that so much distance beyond shot noise is
-        fine; ``confidence`` and ``min_polarisation`` overrule the defaults. A result claimed from hardware is held
+        fine; ``confidence`` and ``min_polarisation`` overrule the defaults. A result claimed from a device is held
         against the noisy baseline; ``readout_error`` is the device's published rate, with 0 for other results.
         """
         given = {name: validation[name] for name in ("confidence", "min_polarisation") if name in validation}
         if validation["threshold"] != "auto":
             given |= {"max_excess": validation["threshold"], "strict": False}
-        if claim == HARDWARE:
+        if claim != SIMULATOR:
             given |= {"noise": DEPOLARISING, "readout_error": readout_error}
         return cls(**given)
 
@@ -136,7 +145,7 @@ class DistributionTest:
         self.precision = shots if baseline.shots is None else 1 / (1 / shots + 1 / baseline.shots)
         self._by_fit = self.policy.strict and not self._noisy
         self._by_windows = bool(self._shifts) and not self._by_fit
-        self._risk = (1 - self.policy.confidence) / (3 + (self._noisy or self._by_fit) + self._by_windows)
+        self._risk = self.policy.risk / (3 + (self._noisy or self._by_fit) + self._by_windows)
         self._slack = deviation_bound(self.precision, self._risk)
 
     def judge(self, counts: Any, *, claim: str = SIMULATOR) -> Verdict:

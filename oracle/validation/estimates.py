@@ -15,26 +15,37 @@ from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 MAX_OBSERVABLES = 100_000
 # Two exact simulations agree to about this part of the observable's range.
 _ROUNDING = 1e-6
+# The part of the risk that a simulated value takes: it has the more shots, and the logarithm makes it cheap.
+_FOR_THE_BASELINE = 0.1
 
 
 @dataclass(frozen=True)
 class Expected:
     """What an observable's value should be.
 
-    ``value`` is exact; every single shot gives a number within ±``bound`` (for Σ c P with Pauli strings P: Σ |c|);
-    ``traceless`` says that uniform noise gives 0, as for every sum of Pauli strings without the identity.
+    Uniform noise gives ``centre`` (the coefficient of the identity), and every single shot a number within ±``bound``
+    of it (for Σ c P with Pauli strings P: Σ |c| of the others). ``value`` is exact, or the mean of ``shots`` shots of
+    a trusted simulation.
     """
 
     value: float
     bound: float = 1.0
-    traceless: bool = True
+    centre: float = 0.0
+    shots: int | None = None
 
     def __post_init__(self) -> None:
         """Raise :class:`InputError` for numbers that no observable has."""
-        if not (math.isfinite(self.value) and math.isfinite(self.bound) and self.bound > 0):
+        if not (all(map(math.isfinite, (self.value, self.bound, self.centre))) and self.bound > 0):
             raise InputError("must be a finite value with a positive bound", field="expected")
-        if abs(self.value) > self.bound * (1 + _ROUNDING):
+        if abs(self.signal) > self.bound * (1 + _ROUNDING):
             raise InputError(f"{self.value} lies beyond the bound of {self.bound}", field="expected")
+        if self.shots is not None and not 0 < self.shots <= MAX_SHOTS:
+            raise InputError(f"must be 1 to {MAX_SHOTS}", field="expected.shots")
+
+    @property
+    def signal(self) -> float:
+        """How far the value is from that of uniform noise."""
+        return self.value - self.centre
 
     def slack(self, shots: int | None, risk: float) -> float:
         """t such that an honest mean of ``shots`` misses ``value`` by more than t with probability ≤ ``risk``.
@@ -42,14 +53,24 @@ class Expected:
         The smaller of Hoeffding's B √(2 L / N) (JASA 58, 1963) and Bernstein's √(2 V L / N) + 2 M L / 3N (1927;
         Boucheron, Lugosi and Massart, Concentration Inequalities, §2.8), with L = ln(2 / risk), M = B + |value| and
         V = B² - value², which no variable within ±B exceeds (Bhatia and Davis, American Mathematical Monthly 107,
-        2000). Neither looks at the data, so the smaller one holds. ``shots`` is ``None`` for exact values.
+        2000), value and B taken from ``centre``. Neither looks at the data, so the smaller one holds. A value summed
+        over several bases, each with N shots, keeps to them as well: Σ B_b² ≤ (Σ B_b)², and likewise for V.
+        ``shots`` is ``None`` for exact values.
+
+        If ``value`` is itself a mean, a tenth of the risk is for how far it may be from the truth (Hoeffding), which
+        widens the interval and allows for a variance as if the truth were as much nearer to 0.
         """
+        rounding, off = _ROUNDING * self.bound, 0.0
+        if self.shots is not None:
+            off = self.bound * math.sqrt(2 * math.log(2 / (_FOR_THE_BASELINE * risk)) / self.shots)
+            risk *= 1 - _FOR_THE_BASELINE
         if shots is None:
-            return _ROUNDING * self.bound
+            return off + rounding
         level = math.log(2 / risk)
-        variance = max(self.bound**2 - self.value**2, 0.0)
-        bernstein = math.sqrt(2 * variance * level / shots) + 2 * (self.bound + abs(self.value)) * level / (3 * shots)
-        return min(self.bound * math.sqrt(2 * level / shots), bernstein) + _ROUNDING * self.bound
+        variance = max(self.bound**2 - max(abs(self.signal) - off, 0.0) ** 2, 0.0)
+        farthest = self.bound + min(abs(self.signal) + off, self.bound)
+        bernstein = math.sqrt(2 * variance * level / shots) + 2 * farthest * level / (3 * shots)
+        return min(self.bound * math.sqrt(2 * level / shots), bernstein) + off + rounding
 
 
 def parity_mean(counts: Any, bits: Sequence[int]) -> float:
@@ -72,8 +93,8 @@ def judge_expectations(
     """Judge claimed ``values`` of observables, in the order of ``expected``, each a mean of ``shots`` shots.
 
     An ideal result must lie within the interval of :meth:`Expected.slack`, widened by ``max_excess`` of the bound if
-    the policy is not strict. A noisy one may have shrunk towards 0 as far as ``min_polarisation``. What the oracle
-    says its standard errors are plays no part. If uniform noise would pass for every observable, the verdict is
+    the policy is not strict. A noisy one may have shrunk towards noise's as far as ``min_polarisation``. What the
+    oracle says its standard errors are plays no part. If uniform noise would pass for every observable, the verdict is
     inconclusive. Raises :class:`InputError`.
     """
     policy = policy or Policy()
@@ -114,7 +135,7 @@ def _interval(expected: Expected, shots: int | None, policy: Policy, risk: float
     noisy = policy.noise == DEPOLARISING
     if noisy or not policy.strict:
         slack += policy.max_excess * expected.bound
-    faded = expected.value * policy.min_polarisation if noisy and expected.traceless else expected.value
+    faded = expected.centre + expected.signal * policy.min_polarisation if noisy else expected.value
     return min(expected.value, faded) - slack, max(expected.value, faded) + slack
 
 
@@ -122,15 +143,14 @@ def _value_check(place: int, value: float, expected: Expected, shots: int | None
     low, high = _interval(expected, shots, policy, risk)
     inside = low <= value <= high
     relation = "within" if inside else "outside"
-    reason = f"{value:.4g} is {relation} {low:.4g} to {high:.4g}, exact is {expected.value:.4g}"
+    told = "exact is" if expected.shots is None else "simulated"
+    reason = f"{value:.4g} is {relation} {low:.4g} to {high:.4g}, {told} {expected.value:.4g}"
     outcome = Outcome.ACCEPT if inside else Outcome.REJECT
     return Check(f"value {place}", outcome, reason, float(value), low if value < expected.value else high)
 
 
 def _tells(expected: Expected, shots: int | None, policy: Policy, risk: float) -> bool:
     """Whether the mean of uniform noise would nearly always fall outside."""
-    if not expected.traceless:
-        return False
     low, high = _interval(expected, shots, policy, risk)
     scatter = Expected(0.0, expected.bound).slack(shots, 1 - policy.power)
-    return scatter < max(low, -high)
+    return scatter < max(low - expected.centre, expected.centre - high)

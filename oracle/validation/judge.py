@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from oracle.jobs.errors import InputError
 from oracle.validation.agreement import judge_agreement
-from oracle.validation.baseline import Baseline
+from oracle.validation.baseline import DENSE_WIDTH, Baseline
 from oracle.validation.canary import check_answers, judge_canaries, open_canaries
 from oracle.validation.completeness import benchmark_checks, optimization_checks
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import Policy, judge_distribution
 from oracle.validation.estimates import Expected, check_values, judge_expectations
 from oracle.validation.replay import RunFacts, judge_replay
-from oracle.validation.verdict import HARDWARE, SIMULATOR, Check, Outcome, Verdict
+from oracle.validation.several import judge_distributions
+from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict, condensed
 
 if TYPE_CHECKING:
+    from oracle.circuits.instructions import Circuit
     from oracle.circuits.run import RunResult
 
 # Equal counts from two jobs are no chance below this.
@@ -28,23 +30,24 @@ _NO_CHANCE = 1e-6
 class Evidence:
     """What a validator gathered to judge a result by; what the method does not need may be left out.
 
-    ``baseline`` for ``distribution``; ``replayed`` (its own run) and ``required_seed`` for ``replay``; ``opening``
-    (the requester's document), ``asked`` (the circuits of the job) and ``circuits`` (their counts, in order) for
-    ``canary``; ``peers`` (the revealed counts by oracle) and ``oracle`` (who delivered) for ``agreement``; ``expected``
-    for results that are expectation values. ``width`` is how many bits the circuit measures, ``readout_error`` the
-    device's published rate, ``earlier`` the :meth:`~oracle.validation.counts.Counts.digest` of results seen before.
+    ``baselines`` for ``distribution``, one for each circuit; ``replayed`` (its own run) and ``required_seed`` for
+    ``replay``; ``opening`` (the requester's document) and ``asked`` (the circuits of the job) for ``canary``; ``peers``
+    (the revealed counts by oracle) and ``oracle`` (who delivered) for ``agreement``; ``expected`` for results that are
+    expectation values. ``circuits`` are the counts of each circuit in order, of one alone those of the result; with
+    ``widths``, how many bits each measures, their number and form are the oracle's to get right. ``readout_error`` is
+    the device's published rate, ``earlier`` the :meth:`~oracle.validation.counts.Counts.digest` of results seen before.
     """
 
-    baseline: Baseline | None = None
+    baselines: Sequence[Baseline] = ()
     replayed: RunFacts | RunResult | None = None
     required_seed: int | None = None
     opening: Any = None
-    asked: Sequence[Any] = ()
+    asked: Sequence[Circuit] = ()
     circuits: Sequence[Any] = ()
     oracle: str = ""
     peers: Mapping[str, Any] = field(default_factory=dict)
     expected: Sequence[Expected] = ()
-    width: int | None = None
+    widths: Sequence[int | None] = ()
     readout_error: float = 0.0
     earlier: Collection[str] = ()
 
@@ -63,13 +66,15 @@ def judge(
     opening that does not fit, is inconclusive. ``subject`` goes into the report. Raises nothing for what an oracle or
     a requester wrote.
     """
+    if not evidence.circuits:
+        evidence = replace(evidence, circuits=[result.get("counts")])
     problem = _malformed(spec, result, evidence)
     if problem:
         verdict = _alone("none", Check("form", Outcome.REJECT, f"the result is malformed: {problem}"), spec, claim)
     else:
         verdict = _judged(spec, result, evidence, claim)
     extra = [*_by_class(spec, result), *_repeated(spec, result, evidence, claim)]
-    return replace(verdict, checks=(*verdict.checks, *extra), subject=dict(subject or {}))
+    return replace(verdict, checks=condensed((*verdict.checks, *extra)), subject=dict(subject or {}))
 
 
 def _malformed(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence) -> str:
@@ -77,12 +82,15 @@ def _malformed(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evi
     try:
         if evidence.expected:
             check_values(result.get("values"), evidence.expected)
-        else:
-            Counts.parse(result.get("counts"), shots=spec["quantum"]["shots"], width=evidence.width)
+            return ""
+        found, widths = evidence.circuits, evidence.widths or [None] * len(evidence.circuits)
+        if len(found) != len(widths):
+            return f"it has results of {len(found)} circuits, {len(widths)} were to run"
+        for number, (counts, width) in enumerate(zip(found, widths, strict=True)):
+            field = f"circuits.{number}" if len(found) > 1 else "counts"
+            Counts.parse(counts, shots=spec["quantum"]["shots"], width=width, field=field)
         if spec["validation"]["method"] == "replay":
             RunFacts.of_document(result)
-        for number, counts in enumerate(evidence.circuits):
-            Counts.parse(counts, shots=spec["quantum"]["shots"], field=f"circuits.{number}")
     except InputError as err:
         return str(err)
     return ""
@@ -107,7 +115,9 @@ def _by_distribution(
 ) -> Verdict:
     if evidence.expected:
         return judge_expectations(result["values"], evidence.expected, spec["quantum"]["shots"], policy, claim=claim)
-    return judge_distribution(result["counts"], evidence.baseline, policy, claim=claim)
+    if len(evidence.circuits) > 1:
+        return judge_distributions(evidence.circuits, evidence.baselines, policy, claim=claim)
+    return judge_distribution(evidence.circuits[0], evidence.baselines[0], policy, claim=claim)
 
 
 def _by_replay(
@@ -145,11 +155,11 @@ def _is_usable(counts: Any, width: int) -> bool:
 
 def _missing(method: str, evidence: Evidence) -> str:
     needs = {
-        "distribution": (evidence.baseline is not None or bool(evidence.expected), "a baseline"),
+        "distribution": (bool(evidence.baselines) or bool(evidence.expected), "a baseline"),
         "replay": (evidence.replayed is not None, "a run of one's own"),
         "canary": (
-            evidence.opening is not None and 0 < len(evidence.circuits) == len(evidence.asked),
-            "the opening of the canaries, or a result for every circuit,",
+            evidence.opening is not None and len(evidence.asked) > 0,
+            "the opening of the canaries, or the circuits of the job,",
         ),
         "agreement": (bool(evidence.oracle) and len(evidence.peers) > 0, "the results of other oracles"),
     }
@@ -187,9 +197,9 @@ def _repeated(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evid
 
 
 def _readout_error(evidence: Evidence, claim: str) -> float:
-    """The rate to use: it needs a baseline with a probability for every bit string."""
-    dense = evidence.baseline is not None and evidence.baseline.outcomes is None
-    return evidence.readout_error if claim == HARDWARE and dense else 0.0
+    """The rate to use: it needs baselines narrow enough for a probability for every bit string."""
+    dense = all(baseline.width <= DENSE_WIDTH for baseline in evidence.baselines)
+    return evidence.readout_error if claim != SIMULATOR and dense else 0.0
 
 
 def _alone(method: str, check: Check, spec: Mapping[str, Any], claim: str) -> Verdict:

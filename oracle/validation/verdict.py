@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,9 @@ from oracle.jobs.errors import InputError
 
 DOCUMENT_TYPE = "qscrow.validation"
 VERSION = 1
-SIMULATOR, HARDWARE = "simulator", "hardware-claimed"
+MOST_CHECKS = 64
+# A stand-in is a simulator that takes a device's place, noise and all, and says so.
+SIMULATOR, STAND_IN, HARDWARE = "simulator", "hardware-stand-in", "hardware-claimed"
 
 
 class Outcome(StrEnum):
@@ -96,7 +98,8 @@ class Verdict:
 
     ``confidence`` is the probability that an honest result passes all of them; ``support`` the number of outcomes
     the baseline allows (``None`` without one); ``thresholds`` whatever a repeat needs. ``claim`` is
-    ``hardware-claimed`` for a result said to come from hardware, which no test on counts can prove, else ``simulator``.
+    ``hardware-claimed`` for a result said to come from hardware, which no test on counts can prove,
+    ``hardware-stand-in`` for one from a simulated device, else ``simulator``.
     ``subject`` says which result this is about (job reference, digests): without it a report fits any result.
     """
 
@@ -177,6 +180,17 @@ class Verdict:
         return "" if self.support is None else f", {self.support} possible outcomes"
 
 
+def condensed(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """``checks`` if they are few, else the gravest of them and a count of the others: for a report people can read."""
+    if len(checks) <= MOST_CHECKS:
+        return tuple(checks)
+    grave = sorted(range(len(checks)), key=lambda place: (-_grade(checks[place]), place))[: MOST_CHECKS - 1]
+    rest = [check for place, check in enumerate(checks) if place not in set(grave)]
+    passed = sum(check.outcome == Outcome.ACCEPT for check in rest)
+    others = Check("others", None, f"{len(rest)} more checks, of which {passed} passed")
+    return (*(checks[place] for place in sorted(grave)), others)
+
+
 def parse_verdict(document: Any) -> Verdict:
     """The verdict in a report somebody else wrote. Raises :class:`InputError` unless it is one, and consistent."""
     try:
@@ -204,6 +218,10 @@ def parse_verdict(document: Any) -> Verdict:
 def _parsed_check(check: Any) -> Check:
     outcome = None if check["outcome"] is None else Outcome(check["outcome"])
     return Check(check["name"], outcome, check["reason"], check["statistic"], check["bound"])
+
+
+def _grade(check: Check) -> int:
+    return -1 if check.outcome is None else _GRAVITY.index(check.outcome)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -7,24 +7,19 @@ that stands in the way (the requester's documents, limits and keys of the valida
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from oracle.chain.history import JobHistory, fetch_job
 from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
+from oracle.circuits.instructions import Part
+from oracle.circuits.lint import EXPECTATION
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.content.cid import CID
 from oracle.content.store import get_object
 from oracle.jobs.canonical import parse_json
-from oracle.jobs.errors import (
-    BackendUnavailable,
-    CircuitRejected,
-    ContentError,
-    InputError,
-    QscrowError,
-    SealError,
-)
+from oracle.jobs.errors import CircuitRejected, ContentError, InputError, QscrowError, SealError
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.jobs.states import TAKEN, State
 from oracle.node.documents import job_reference
@@ -37,35 +32,15 @@ from oracle.sealing.keys import key_id
 from oracle.sealing.sealed import MAX_SEALED_BYTES, inspect_sealed, open_sealed
 from oracle.validation.baseline import Baseline
 from oracle.validation.canary import MAX_CIRCUITS, opening_of
-from oracle.validation.counts import Counts
 from oracle.validation.judge import Evidence, judge
 from oracle.validation.replay import derive_seed
-from oracle.validation.verdict import HARDWARE, SIMULATOR, Check, Outcome, Verdict
+from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
+from oracle.validator.claims import claim_of, readout_error
+from oracle.validator.findings import Finding, NotYet, Unclear, Wrong
 from oracle.validator.journal import ValidatorJournal
+from oracle.validator.outcomes import asked_for, expected_of, first_counts, runs_of, values_of
 
-HARDWARE_CHOICE = "ibm_quantum_backend"
 MAX_OPENING_BYTES = 64 * MAX_CIRCUITS
-
-
-class NotYet(BackendUnavailable):
-    """Something the verdict needs may still come."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A verdict, the method of the spec (``none`` if it could not be read), and the digest of the counts, if any."""
-
-    verdict: Verdict
-    method: str
-    counts: str | None = None
-
-
-class _Wrong(Exception):
-    """What the oracle wrote breaks its promises."""
-
-
-class _Unclear(Exception):
-    """Nothing can be said, and not through the oracle's fault."""
 
 
 class Examiner:
@@ -87,12 +62,12 @@ class Examiner:
             spec = self._spec(job)
             method = spec["validation"]["method"]
             document = self._opened(history, spec)
-            claim = _claim(document, spec)
-            counts = Counts.parse(document["counts"]).digest()
+            claim = claim_of(document, spec, self._t.chain.chain_id)
+            counts = first_counts(document, spec).digest()
             evidence = self._evidence(job, history, spec, document, seconds_left)
-        except _Wrong as err:
+        except Wrong as err:
             verdict = _alone("form", Outcome.REJECT, f"the result breaks its form: {err}", claim)
-        except (_Unclear, InputError) as err:
+        except (Unclear, InputError, CircuitRejected) as err:
             verdict = _alone("evidence", Outcome.INCONCLUSIVE, str(err), claim)
         else:
             earlier = self._journal.counts_seen(_delivered_in(history), job.job_id)
@@ -115,7 +90,7 @@ class Examiner:
         try:
             return parse_spec(get_object(self._t.store, job.terms.spec, MAX_SPEC_BYTES))
         except (InputError, ContentError) as err:
-            raise _passing(err) or _Unclear(f"the spec cannot be used: {err}") from err
+            raise _passing(err) or Unclear(f"the spec cannot be used: {err}") from err
 
     def _opened(self, history: JobHistory, spec: Mapping[str, Any]) -> dict[str, Any]:
         """The result in the clear, if it is what its oracle promised, and sealed to whom it must be sealed."""
@@ -128,21 +103,21 @@ class Examiner:
             readers = {(capsule.scheme, capsule.to) for capsule in info.capsules}
             if not any(to == key_id(self._t.key.public) for _, to in readers):
                 self._require_known_key(history)
-                raise _Wrong("it is not sealed to its validator")
+                raise Wrong("it is not sealed to its validator")
             if (spec["privacy"]["capsule"], key_id(history.terms.seal_to)) not in readers:
-                raise _Wrong("it is not sealed to its requester")
+                raise Wrong("it is not sealed to its requester")
             plaintext = open_sealed(sealed, self._t.key, self._context(history))
             document = parse_json(plaintext, "result", MAX_RESULT_BYTES)
             check_result(document, info.receipt or {}, history, self._t.chain)
         except (SealError, InputError) as err:
-            raise _Wrong(str(err)) from err
+            raise Wrong(str(err)) from err
         return document
 
     def _require_known_key(self, history: JobHistory) -> None:
         """The oracle can be blamed for not sealing to our key only if it could know it."""
         since = self._t.chain.key_since(self._address)
         if since is None or since >= history.created_block:
-            raise _Unclear("the result is not sealed to this key, which was registered after the job was created")
+            raise Unclear("the result is not sealed to this key, which was registered after the job was created")
 
     def _context(self, history: JobHistory) -> SealContext:
         return SealContext.for_result(
@@ -163,22 +138,49 @@ class Examiner:
         document: Mapping[str, Any],
         seconds_left: float,
     ) -> Evidence:
-        method, shots = spec["validation"]["method"], spec["quantum"]["shots"]
-        if document.get("runs") and method in ("distribution", "agreement"):
-            raise _Unclear(f"{method} judges one circuit, and this job has several results; replay judges them all")
-        if method == "distribution":
-            most = self._t.limits.shots
-            run = self._run(job, spec, min(max(self._t.config.validator_baseline_shots, shots), most), None)
-            return Evidence(baseline=Baseline.sampled(run.counts), width=run.clbits)
+        method = spec["validation"]["method"]
+        if method == "none":
+            return Evidence()
+        request = self._request(job, spec)
+        parts = _parts(request)
+        runs = runs_of(document, parts)
+        evidence = Evidence(circuits=[run.get("counts") for run in runs], readout_error=readout_error(document))
         if method == "replay":
-            seed = self._due_seed(job, spec)
-            run = self._run(job, spec, shots, seed)
-            return Evidence(replayed=run, required_seed=seed, width=run.clbits)
+            return self._replayed(evidence, request, self._due_seed(job, spec))
+        if request.result == EXPECTATION:
+            if method != "distribution":
+                raise Unclear(f"{method} judges counts, and this job asks for expectation values")
+            values_of(document, runs, parts)
+            return replace(evidence, circuits=(), expected=expected_of(self._simulated(request), parts))
+        if method == "distribution":
+            return self._compared(evidence, request)
         if method == "canary":
-            return Evidence(opening=self._opening(spec, seconds_left))
-        if method == "agreement":
-            return Evidence(oracle=history.terms.oracle, peers=self._peers(job, history, spec, seconds_left))
-        return Evidence()
+            return self._opened_canaries(evidence, request, spec, seconds_left)
+        if len(runs) > 1:
+            raise Unclear("agreement judges one circuit, and this job has several; replay and distribution judge all")
+        return replace(
+            evidence, oracle=history.terms.oracle, peers=self._peers(job, history, spec, seconds_left, parts)
+        )
+
+    def _replayed(self, evidence: Evidence, request: RunRequest, seed: int) -> Evidence:
+        run = self._run(replace(request, seed=seed))
+        widths = [run.clbits, *([None] * (len(evidence.circuits) - 1))]
+        if request.result == EXPECTATION:  # the counts in every basis are among the runs that are compared
+            return Evidence(replayed=run, required_seed=seed)
+        return replace(evidence, replayed=run, required_seed=seed, widths=widths)
+
+    def _compared(self, evidence: Evidence, request: RunRequest) -> Evidence:
+        run = self._simulated(request)
+        counted = [each["counts"] for each in run.runs] or [run.counts]
+        baselines = [Baseline.sampled(counts) for counts in counted]
+        return replace(evidence, baselines=baselines, widths=[baseline.width for baseline in baselines])
+
+    def _opened_canaries(
+        self, evidence: Evidence, request: RunRequest, spec: Mapping[str, Any], seconds_left: float
+    ) -> Evidence:
+        asked = asked_for(request)
+        widths = [circuit.bits or None for circuit in asked]
+        return replace(evidence, asked=asked, widths=widths, opening=self._opening(spec, seconds_left))
 
     def _due_seed(self, job: JobRow, spec: Mapping[str, Any]) -> int:
         if spec["quantum"]["seed"] is not None:
@@ -186,20 +188,38 @@ class Examiner:
         contract = self._t.chain.deployment.job_escrow
         return derive_seed(self._t.chain.chain_id, contract, job.job_id, job.block_hash, job.terms.spec)
 
-    def _run(self, job: JobRow, spec: Mapping[str, Any], shots: int, seed: int | None) -> RunResult:
-        """The circuit run here, with ``seed`` or one that nobody can know beforehand."""
-        own = secrets.randbits(32) if seed is None else seed
-        quantum = spec["quantum"]
-        source, backend = self._circuit(job, spec), self._t.backend
+    def _request(self, job: JobRow, spec: Mapping[str, Any]) -> RunRequest:
+        """The run that the spec asks for, without a seed. Nothing of it is parsed here."""
         try:
-            request = RunRequest.of_spec(source, {**quantum, "shots": shots}, own, self._t.limits)
-            request = replace(request, method=REPRODUCIBLE if reproducible(spec) else AUTOMATIC)
-            reference = backend.submit(request, f"{job.job_id}:{shots}:{own}")
+            request = RunRequest.of_spec(self._circuit(job, spec), spec["quantum"], None, self._t.limits)
+            request.lint()
+        except CircuitRejected as err:
+            raise Unclear(f"the circuit cannot be run here: {err}") from err
+        return replace(request, method=REPRODUCIBLE if reproducible(spec) else AUTOMATIC)
+
+    def _simulated(self, request: RunRequest) -> RunResult:
+        """The run with more shots than were ordered, as many as the limits and the size of a result allow."""
+        fit = self._t.limits.shots // max(request.lint().executions, 1)
+        shots = max(min(self._t.config.validator_baseline_shots, fit), request.shots)
+        try:
+            return self._run(replace(request, shots=shots))
+        except Unclear:
+            if shots == request.shots:
+                raise
+            return self._run(request)
+
+    def _run(self, request: RunRequest) -> RunResult:
+        """The circuits run here in the sandbox, with the seed asked for or one that nobody can know beforehand."""
+        if request.seed is None:
+            request = replace(request, seed=secrets.randbits(32))
+        backend = self._t.backend
+        try:
+            reference = backend.submit(request, secrets.token_hex(16))
             return backend.result(reference, timeout=self._t.limits.wall_seconds + RUN_GRACE_SECONDS)
         except CircuitRejected as err:
             if err.code in MACHINE_FAULTS:
                 raise NotYet(f"the run here failed: {err}") from err
-            raise _Unclear(f"the circuit cannot be run here: {err}") from err
+            raise Unclear(f"the circuit cannot be run here: {err}") from err
 
     def _circuit(self, job: JobRow, spec: Mapping[str, Any]) -> bytes:
         try:
@@ -212,13 +232,13 @@ class Examiner:
             )
             return open_sealed(source, self._t.key, context)
         except (ContentError, SealError) as err:
-            raise _passing(err) or _Unclear(f"the circuit cannot be used: {err}") from err
+            raise _passing(err) or Unclear(f"the circuit cannot be used: {err}") from err
 
     def _opening(self, spec: Mapping[str, Any], seconds_left: float) -> Any:
         """The opening of the canaries, which its requester pins under the very commitment in the spec."""
         committed = spec["validation"].get("commitment")
         if committed is None:
-            raise _Unclear("the spec commits to no canaries")
+            raise Unclear("the spec commits to no canaries")
         try:
             return opening_of(get_object(self._t.store, bytes.fromhex(committed), MAX_OPENING_BYTES))
         except ContentError as err:
@@ -227,11 +247,19 @@ class Examiner:
             return None
 
     def _peers(
-        self, job: JobRow, history: JobHistory, spec: Mapping[str, Any], seconds_left: float
+        self,
+        job: JobRow,
+        history: JobHistory,
+        spec: Mapping[str, Any],
+        seconds_left: float,
+        parts: Sequence[Part],
     ) -> dict[str, dict[str, int]]:
         """The counts of other oracles that ran the same spec for the same requester, once all have delivered."""
         peers: dict[str, dict[str, int]] = {}
-        for row in self._journal.siblings(job):
+        rows = self._journal.siblings(job)
+        if not rows and seconds_left > 0:
+            raise NotYet("no other oracle has been given the same spec yet")
+        for row in rows:
             other = fetch_job(self._t.chain, row.job_id, first_block=row.block)
             if other.terms.oracle == history.terms.oracle:
                 continue
@@ -240,24 +268,22 @@ class Examiner:
                     raise NotYet(f"job {row.job_id} of the same spec is not delivered")
                 continue
             try:
-                peers[other.terms.oracle] = self._opened(other, spec)["counts"]
+                document = self._opened(other, spec)
+                claim_of(document, spec, self._t.chain.chain_id)
+                peers[other.terms.oracle] = runs_of(document, parts)[0]["counts"]
             except NotYet:
                 if seconds_left > 0:
                     raise
-            except (_Wrong, _Unclear):  # a bad peer must not spoil an honest result
+            except (Wrong, Unclear):  # a bad peer must not spoil an honest result
                 continue
         return peers
 
 
-def _claim(document: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
-    """What the oracle says its result comes from, if the spec allows that."""
-    routing = document.get("routing")
-    choice = routing.get("choice") if isinstance(routing, dict) else None
-    claim = HARDWARE if choice == HARDWARE_CHOICE else SIMULATOR
-    policy = spec["quantum"]["backend_policy"]
-    if (policy, claim) in (("simulator", HARDWARE), ("ibm", SIMULATOR)):
-        raise _Wrong(f"the spec asks for {policy}, the result says it is {claim}")
-    return claim
+def _parts(request: RunRequest) -> Sequence[Part]:
+    try:
+        return request.parts()
+    except CircuitRejected as err:
+        raise Unclear(f"the circuit cannot be run here: {err}") from err
 
 
 def _alone(name: str, outcome: Outcome, reason: str, claim: str) -> Verdict:

@@ -30,7 +30,8 @@ from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.sealed import inspect_sealed, seal
 from oracle.validation.verdict import Outcome
-from oracle.validator.evidence import Examiner, Finding
+from oracle.validator.evidence import Examiner
+from oracle.validator.findings import Finding
 from oracle.validator.journal import ValidatorJournal
 
 # What a spec may ask for, and the word the contract has for it.

@@ -49,6 +49,15 @@ def read_endings(path: Path) -> dict[str, int]:
         return dict(db.execute(_ENDINGS).fetchall())
 
 
+def read_unsigned(path: Path) -> dict[int, str]:
+    """Jobs that have a report which nobody but the validator has seen, with its verdict: flagged or inconclusive.
+
+    Raises :class:`~oracle.jobs.errors.JournalError`.
+    """
+    with opened(path) as db:
+        return dict(db.execute(_UNSIGNED).fetchall())
+
+
 def read_judged(path: Path, job_id: int) -> Judged:
     """One job's verdict. Raises :class:`InputError` if the journal does not know the job."""
     with opened(path) as db:
@@ -63,5 +72,8 @@ def read_judged(path: Path, job_id: int) -> Judged:
 _COUNTS_SEEN = """SELECT json_extract(result, '$.counts') FROM jobs
     WHERE result IS NOT NULL AND json_extract(result, '$.block') < ? AND job_id != ?"""
 _SIBLINGS = """SELECT job_id FROM jobs WHERE json_extract(terms, '$.spec') = ? AND requester = ? AND job_id != ?
+    ORDER BY job_id"""
+_UNSIGNED = """SELECT job_id, json_extract(result, '$.report.verdict') FROM jobs
+    WHERE step = 'closed' AND result IS NOT NULL AND reason IN ('silent: flag', 'silent: inconclusive')
     ORDER BY job_id"""
 _ENDINGS = "SELECT reason, COUNT(*) FROM jobs WHERE step = 'closed' GROUP BY reason ORDER BY reason"

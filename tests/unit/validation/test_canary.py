@@ -3,10 +3,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from oracle.circuits.instructions import read_work
+from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.plain import described
+from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import InputError
 from oracle.validation.canary import (
     Canary,
@@ -44,6 +49,12 @@ def exact(circuit):
     return Statevector(circuit.remove_final_measurements(inplace=False)).probabilities_dict(decimals=9)
 
 
+def written(*circuits):
+    """The circuits as a validator reads them from the job's document."""
+    document = canonical_bytes({"circuits": [described(circuit) for circuit in circuits]})
+    return read_work(document, "qscrow-json", CircuitLimits()).circuits
+
+
 def form(circuit):
     return [(each.operation.name, [circuit.find_bit(q).index for q in each.qubits]) for each in circuit.data]
 
@@ -66,7 +77,7 @@ def test_trap__of_a_dressed_circuit__has_its_form_and_one_known_answer(seed):
     assert form(made) == form(dressed)
     assert made.depth() == dressed.depth()
     assert exact(made) == {answer: pytest.approx(1)}
-    assert answer_of(made) == answer
+    assert answer_of(*written(made)) == answer
 
 
 def test_trap__one_cx_left_out__changes_the_outcome():
@@ -101,7 +112,7 @@ def test_plan_canaries__positions__are_spread_and_reals_keep_their_order():
     assert len(plan.circuits) == 5 and len(plan.real_positions()) == 3
     for real, place in zip(reals, plan.real_positions(), strict=True):
         assert exact(real) == pytest.approx(exact(plan.circuits[place]), abs=1e-6)
-    check_answers(plan.circuits, plan.canaries)
+    check_answers(read_work(plan.document(), "qscrow-json", CircuitLimits()).circuits, plan.canaries)
 
 
 def test_open_canaries__own_opening__gives_them_back():
@@ -157,20 +168,39 @@ def test_check_answers__false_answer_or_entangling_circuit__is_refused():
     from qiskit import QuantumCircuit
 
     made, answer = trap(dress(circuit_of(), random.Random(1)), random.Random(2))
-    check_answers([made], [Canary(0, answer)])
+    check_answers(written(made), [Canary(0, answer)])
     wrong = answer[:-1] + str(1 - int(answer[-1]))
     bell = QuantumCircuit(2, 2)
-    bell.h(0)
+    bell.u(np.pi / 2, 0, np.pi, 0)
     bell.cx(0, 1)
     bell.measure([0, 1], [0, 1])
     half = QuantumCircuit(1, 1)
-    half.h(0)
+    half.u(np.pi / 2, 0, np.pi, 0)
     half.measure(0, 0)
-    for circuits, canary in (([made], Canary(0, wrong)), ([made], Canary(1, answer)), ([bell], Canary(0, "00"))):
+    nearly = QuantumCircuit(1, 1)
+    nearly.u(2e-7, 0, 0, 0)
+    nearly.measure(0, 0)
+    for circuit, canary in ((made, Canary(0, wrong)), (made, Canary(1, answer)), (bell, Canary(0, "00"))):
         with pytest.raises(InputError, match="canaries"):
-            check_answers(circuits, [canary])
-    with pytest.raises(InputError, match="no certain outcome"):
-        answer_of(half)
+            check_answers(written(circuit), [canary])
+    for uncertain in (half, nearly):
+        with pytest.raises(InputError, match="no certain outcome"):
+            answer_of(*written(uncertain))
+
+
+def test_answer_of__text_or_other_gates__is_no_canary():
+    text = {"circuits": [{"format": "openqasm2", "source": "OPENQASM 2.0;"}]}
+    (circuit,) = read_work(canonical_bytes(text), "qscrow-json", CircuitLimits()).circuits
+    with pytest.raises(InputError, match="JSON instructions"):
+        answer_of(circuit)
+    with pytest.raises(InputError, match="has h"):
+        answer_of(replace(circuit, wires=1, bits=1, instructions=[["h", [0], []], ["measure", [0], [0]]]))
+
+
+def test_answer_of__thousands_of_gates__still_has_its_answer():
+    rng = random.Random(7)
+    made, answer = trap(dress(circuit_of(width=6, layers=300), rng), rng)
+    assert answer_of(*written(made)) == answer
 
 
 def test_judge_canaries__all_answers_right__is_accepted_and_says_what_it_covers():

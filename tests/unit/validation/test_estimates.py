@@ -65,7 +65,7 @@ def test_judge_expectations__exact_values__leave_room_for_rounding_only():
     assert judge_expectations([0.5 + 1e-4], [Expected(0.5)], None).outcome == Outcome.REJECT
 
 
-@pytest.mark.parametrize("expected", [Expected(0.0), Expected(0.05), Expected(0.9, traceless=False)])
+@pytest.mark.parametrize("expected", [Expected(0.0), Expected(0.05), Expected(0.9, centre=0.88)])
 def test_judge_expectations__noise_would_pass__is_inconclusive(expected):
     assert judge_expectations([expected.value], [expected], 1000).outcome == Outcome.INCONCLUSIVE
 
@@ -80,3 +80,23 @@ def test_judge_expectations__malformed_values__are_refused(values):
 def test_expected__no_observable_has_it__is_refused(arguments):
     with pytest.raises(InputError, match="expected"):
         Expected(*arguments)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7, 0.999])
+def test_slack__simulated_value__covers_the_scatter_of_both(value, rng):
+    missed = 0
+    for _ in range(400):
+        expected = Expected(mean_of_signs(value, 2000, rng), shots=2000)
+        missed += abs(mean_of_signs(value, 500, rng) - expected.value) > expected.slack(500, 0.05)
+    assert stats.binom.sf(missed - 1, 400, 0.05) > 1e-3
+    assert Expected(value, shots=2000).slack(500, 0.05) > Expected(value).slack(500, 0.05)
+    assert Expected(value, shots=10**9).slack(500, 0.05) < 1.1 * Expected(value).slack(500, 0.05)
+
+
+def test_judge_expectations__identity_in_the_observable__only_moves_the_centre():
+    moved = Expected(2.8, 1.0, centre=2.0)
+    assert moved.slack(1000, 0.01) == pytest.approx(Expected(0.8).slack(1000, 0.01))
+    assert judge_expectations([2.8], [moved], 10_000).outcome == Outcome.ACCEPT
+    assert judge_expectations([2.0], [moved], 10_000).outcome == Outcome.REJECT
+    assert judge_expectations([2.5], [moved], 100_000, NOISY).outcome == Outcome.ACCEPT
+    assert judge_expectations([1.2], [moved], 100_000, NOISY).outcome == Outcome.REJECT

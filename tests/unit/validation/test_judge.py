@@ -6,17 +6,20 @@ import copy
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oracle.circuits.instructions import read_work
+from oracle.circuits.limits import CircuitLimits
 from oracle.validation.baseline import Baseline
 from oracle.validation.canary import plan_canaries
 from oracle.validation.counts import Counts
 from oracle.validation.estimates import Expected
 from oracle.validation.judge import Evidence, judge
 from oracle.validation.replay import RunFacts
-from oracle.validation.verdict import HARDWARE, Outcome, parse_verdict
+from oracle.validation.verdict import HARDWARE, STAND_IN, Outcome, parse_verdict
 
 RESULT = {
     "counts": {"00": 510, "11": 514},
@@ -48,9 +51,9 @@ def outcome(*arguments, **options):
 
 
 def test_judge__distribution__follows_the_baseline():
-    assert outcome(spec("distribution"), RESULT, Evidence(baseline=BELL)) == Outcome.ACCEPT
+    assert outcome(spec("distribution"), RESULT, Evidence(baselines=[BELL])) == Outcome.ACCEPT
     wrong = {**RESULT, "counts": {"00": 510, "01": 514}}
-    assert outcome(spec("distribution"), wrong, Evidence(baseline=BELL)) == Outcome.REJECT
+    assert outcome(spec("distribution"), wrong, Evidence(baselines=[BELL])) == Outcome.REJECT
 
 
 @pytest.mark.parametrize("method", ["distribution", "replay", "canary", "agreement"])
@@ -63,15 +66,15 @@ def test_judge__evidence_missing__is_inconclusive_and_says_what(method):
 @pytest.mark.parametrize("counts", [None, {}, {"00": 1024.0}, {"00": 1000}, {"0": 1024}, {"00": 512, "xx": 512}, "00"])
 @pytest.mark.parametrize("method", ["none", "distribution", "replay"])
 def test_judge__malformed_counts__are_rejected_by_every_method(method, counts):
-    evidence = Evidence(baseline=BELL, width=2)
+    evidence = Evidence(baselines=[BELL], widths=[2])
     assert outcome(spec(method), {**RESULT, "counts": counts}, evidence) == Outcome.REJECT
 
 
 def test_judge__baseline_that_does_not_fit__never_costs_the_oracle_its_bond():
-    evidence = Evidence(baseline=Baseline.exact({"000": 0.5, "111": 0.5}), width=2)
+    evidence = Evidence(baselines=[Baseline.exact({"000": 0.5, "111": 0.5})], widths=[2])
     assert outcome(spec("distribution"), RESULT, evidence) == Outcome.INCONCLUSIVE
     impossible = spec("distribution", confidence=0.99999)
-    assert outcome(impossible, RESULT, Evidence(baseline=BELL)) == Outcome.INCONCLUSIVE
+    assert outcome(impossible, RESULT, Evidence(baselines=[BELL])) == Outcome.INCONCLUSIVE
 
 
 def test_judge__replay__compares_runs_and_the_seed_that_was_due():
@@ -93,7 +96,8 @@ def canary_job():
     plan = plan_canaries([circuit, circuit], 1, rng=random.Random(1))
     answers = {canary.position: canary.expected for canary in plan.canaries}
     counts = [{answers.get(place, "00"): 1024} for place in range(3)]
-    evidence = Evidence(opening=plan.opening(), asked=plan.circuits, circuits=counts)
+    asked = read_work(plan.document(), "qscrow-json", CircuitLimits()).circuits
+    evidence = Evidence(opening=plan.opening(), asked=asked, circuits=counts, widths=[2, 2, 2])
     return spec("canary", commitment=plan.commitment), evidence, plan.canaries[0].position
 
 
@@ -158,7 +162,7 @@ def test_judge__optimization_without_a_run__is_judged_by_its_counts():
 def test_judge__counts_of_an_earlier_result__are_rejected_unless_the_seed_explains_them(random_output, draw, rng):
     p = random_output(4)
     result = {**RESULT, "counts": draw(p, 1024, rng)}
-    seen = Evidence(baseline=Baseline.exact(p), earlier={Counts.parse(result["counts"]).digest()})
+    seen = Evidence(baselines=[Baseline.exact(p)], earlier={Counts.parse(result["counts"]).digest()})
     assert outcome(spec("distribution"), result, seen) == Outcome.REJECT
     assert outcome(spec("distribution", seed=7), result, seen) == Outcome.ACCEPT
     assert outcome(spec("distribution", seed=7), result, seen, claim=HARDWARE) == Outcome.REJECT
@@ -166,13 +170,13 @@ def test_judge__counts_of_an_earlier_result__are_rejected_unless_the_seed_explai
 
 
 def test_judge__two_outcomes_that_repeat_by_chance__are_not_rejected():
-    seen = Evidence(baseline=BELL, earlier={Counts.parse(RESULT["counts"]).digest()})
+    seen = Evidence(baselines=[BELL], earlier={Counts.parse(RESULT["counts"]).digest()})
     assert outcome(spec("distribution"), RESULT, seen) == Outcome.ACCEPT
 
 
 def test_judge__hardware_claim__is_labelled_and_uses_the_noisy_baseline():
     noisy = {**RESULT, "counts": {"00": 490, "11": 484, "01": 26, "10": 24}}
-    evidence = Evidence(baseline=BELL, readout_error=0.02)
+    evidence = Evidence(baselines=[BELL], readout_error=0.02)
     assert outcome(spec("distribution"), noisy, evidence) == Outcome.REJECT
     verdict = judge(spec("distribution"), noisy, evidence, claim=HARDWARE, subject={"job_id": "3"})
     assert (verdict.outcome, verdict.claim) == (Outcome.ACCEPT, HARDWARE)
@@ -195,8 +199,46 @@ JUNK = st.recursive(
 )
 def test_judge__whatever_an_oracle_writes__gives_a_verdict_that_can_be_read_back(place, junk, method, job_type):
     evidence = Evidence(
-        baseline=BELL, replayed=RunFacts.of_document(RESULT), oracle="0xa", peers={"0xb": RESULT["counts"]}, width=2
+        baselines=[BELL],
+        replayed=RunFacts.of_document(RESULT),
+        oracle="0xa",
+        peers={"0xb": RESULT["counts"]},
+        widths=[2],
     )
     verdict = judge(spec(method, job_type=job_type, seed=7), {**RESULT, place: junk, "optimization": junk}, evidence)
     document = verdict.as_document()
     assert parse_verdict(document).as_bytes() == verdict.as_bytes()
+
+
+@pytest.mark.parametrize(
+    "circuits", [[{"00": 1024}], [{"00": 1024}] * 3, [{"00": 1024}, {"000": 1024}], [{"00": 1024}, {"00": 1000}]]
+)
+def test_judge__counts_of_other_circuits_than_were_asked_for__are_rejected(circuits):
+    evidence = Evidence(baselines=[BELL, BELL], circuits=circuits, widths=[2, 2])
+    assert outcome(spec("distribution"), RESULT, evidence) == Outcome.REJECT
+
+
+def test_judge__canary_results_missing_or_of_another_width__are_rejected_not_excused():
+    wanted, evidence, place = canary_job()
+    for circuits in (evidence.circuits[:2], [{"0": 1024}] * 3):
+        assert outcome(wanted, RESULT, replace(evidence, circuits=circuits)) == Outcome.REJECT
+
+
+def test_judge__many_circuits__give_a_report_that_stays_short(random_output, draw, rng):
+    p = random_output(3)
+    results = [draw(p, 1024, rng) for _ in range(90)]
+    results[70] = {"000": 1024}
+    baseline = Baseline.sampled(draw(p, 10_000, rng))
+    evidence = Evidence(baselines=[baseline] * 90, circuits=results, widths=[3] * 90)
+    verdict = judge(spec("distribution", threshold=0.2), RESULT, evidence)
+    assert len(verdict.checks) == 64
+    assert "circuit 70" in {check.name for check in verdict.checks if check.outcome == Outcome.REJECT}
+    assert parse_verdict(verdict.as_document()).outcome == Outcome.REJECT
+
+
+@pytest.mark.parametrize("claim", [HARDWARE, STAND_IN])
+def test_judge__garbage_with_a_large_readout_error__is_rejected_all_the_same(claim, draw, rng):
+    # As much as a validator believes of what an oracle states.
+    noise = {**RESULT, "counts": draw(np.full(4, 1 / 4), 1024, rng)}
+    evidence = Evidence(baselines=[BELL], readout_error=0.05)
+    assert outcome(spec("distribution"), noise, evidence, claim=claim) == Outcome.REJECT
