@@ -16,6 +16,8 @@ HARDWARE_ENGINE = "hardware-claimed"
 MOST_READOUT_ERROR = 0.05
 """What is believed of a stated readout error at the most: devices one would pay for publish 0.5 to 3 %. The oracle
 writes it, and noise is what garbage looks like."""
+LOCAL_PROVIDER = "local"
+"""How a result names the oracle's own simulators."""
 _REFERENCE = ("name", "backend", "job_id")
 
 
@@ -50,7 +52,7 @@ def readout_error(document: Mapping[str, Any]) -> float:
 
 def _claim(document: Mapping[str, Any]) -> str:
     provider = document.get("provider")
-    if provider is None:
+    if provider is None or _at(provider, "name") == LOCAL_PROVIDER:
         said = _at(document, "routing", "choice"), _at(document, "backend", "engine")
         if HARDWARE_CHOICE in said or HARDWARE_ENGINE in said:
             raise Wrong("it says it comes from hardware and names no provider")

@@ -12,6 +12,7 @@ from oracle.validator.findings import Wrong
 
 PROVIDER = {"name": "ibm", "backend": "ibm_fez", "job_id": "d1"}
 DEVICE = {"backend": {"engine": "hardware-claimed"}, "provider": PROVIDER}
+NAMED = {"provider": {"name": "local", "backend": "aer", "job_id": "1:0x1:1"}}
 BOX = {"backend": {"engine": "ibm-stand-in"}, "provider": PROVIDER}
 HERE = {"backend": {"engine": "aer-statevector"}, "routing": {"choice": "local_simulator"}}
 PUBLIC, LOCAL = 1, 31337
@@ -26,6 +27,7 @@ def spec(policy, *backends):
     [
         (HERE, "simulator", PUBLIC, SIMULATOR),
         (HERE, "ibm_or_simulator", PUBLIC, SIMULATOR),
+        ({**HERE, **NAMED}, "simulator", PUBLIC, SIMULATOR),
         (DEVICE, "ibm", PUBLIC, HARDWARE),
         (DEVICE, "any", PUBLIC, HARDWARE),
         (BOX, "ibm_or_simulator", PUBLIC, STAND_IN),
@@ -45,6 +47,8 @@ def test_claim_of__what_was_ordered__is_taken_at_its_word(document, policy, chai
         (BOX, "ibm", PUBLIC),
         ({**HERE, "routing": {"choice": "ibm_quantum_backend"}}, "any", PUBLIC),
         ({**HERE, "backend": {"engine": "hardware-claimed"}}, "any", PUBLIC),
+        ({**DEVICE, **NAMED}, "any", PUBLIC),
+        ({**HERE, **NAMED}, "ibm", PUBLIC),
         ({**DEVICE, "provider": {**PROVIDER, "job_id": ""}}, "any", PUBLIC),
         ({**DEVICE, "provider": {**PROVIDER, "backend": 7}}, "any", PUBLIC),
         ({**DEVICE, "provider": "ibm"}, "any", PUBLIC),
