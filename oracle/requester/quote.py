@@ -21,13 +21,16 @@ _REMEDY = "ask its operator, or give the prices yourself"
 
 @dataclass(frozen=True)
 class Profile:
-    """What an oracle offers: prices in wei, and the most it takes (``None``: it does not say)."""
+    """What an oracle offers: prices in wei, and the most it takes (``None``: it does not say). ``hardware`` names its
+    backends, a run on which costs ``price_hardware`` more."""
 
     price_base: int
     price_per_shot: int
     max_qubits: int | None = None
     max_shots: int | None = None
     formats: tuple[str, ...] | None = None
+    hardware: tuple[str, ...] | None = None
+    price_hardware: int = 0
 
     @classmethod
     def parse(cls, data: bytes) -> Profile:
@@ -36,13 +39,11 @@ class Profile:
         kind = (document.get("type"), document.get("version")) if isinstance(document, Mapping) else None
         if kind != (PROFILE_TYPE, PROFILE_VERSION):
             raise InputError(f"is not a version {PROFILE_VERSION} profile", field="profile", remedy=_REMEDY)
-        formats = document.get("formats")
-        if formats is not None and not (isinstance(formats, list) and all(isinstance(each, str) for each in formats)):
-            raise InputError("is not a list of names", field="profile.formats", remedy=_REMEDY)
         return cls(
             *(_wei(document, name) for name in ("price_base", "price_per_shot")),
             *(_most(document, name) for name in ("max_qubits", "max_shots")),
-            None if formats is None else tuple(formats),
+            *(_names(document, name) for name in ("formats", "hardware")),
+            _wei({"price_hardware": "0", **document}, "price_hardware"),
         )
 
 
@@ -74,6 +75,8 @@ def quote(draft: Draft, profile: Profile) -> Quote:
     quantum = {**DEFAULTS["quantum"], **draft.fields["quantum"]}
     shots, executions = quantum["shots"], draft.lint.executions
     charge = profile.price_base + profile.price_per_shot * shots * executions
+    if quantum["backend_policy"] == "ibm":  # else simulators come first
+        charge += profile.price_hardware
     amount = (draft.fields.get("budget") or {}).get("amount")
     budget = None if amount is None else parse_amount(amount, "budget.amount")
     return Quote(
@@ -87,10 +90,19 @@ def _objections(draft: Draft, profile: Profile, charge: int, budget: int | None,
         found.append(f"the budget of {format_wei(budget)} does not cover it; lock {format_wei(charge)} or more")
     if profile.formats is not None and draft.format not in profile.formats:
         found.append(f"it takes {', '.join(profile.formats)}, not {draft.format}")
+    if draft.fields["quantum"].get("backend_policy") == "ibm" and profile.formats is not None and not profile.hardware:
+        found.append("it offers no hardware, which is all that the job takes")
     for what, asked, most in (("qubits", draft.lint.qubits, profile.max_qubits), ("shots", shots, profile.max_shots)):
         if most is not None and asked > most:
             found.append(f"it takes {most} {what} at most, the job has {asked}")
     return found
+
+
+def _names(document: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    names = document.get(name)
+    if names is not None and not (isinstance(names, list) and all(isinstance(each, str) for each in names)):
+        raise InputError("is not a list of names", field=f"profile.{name}", remedy=_REMEDY)
+    return None if names is None else tuple(names)
 
 
 def _wei(document: Mapping[str, Any], name: str) -> int:

@@ -48,6 +48,8 @@ def test_parse__published_document__is_the_profile() -> None:
         ({"max_shots": True}, "profile.max_shots"),
         ({"formats": "openqasm3"}, "profile.formats"),
         ({"formats": [3]}, "profile.formats"),
+        ({"hardware": "ibm_fez"}, "profile.hardware"),
+        ({"price_hardware": 5}, "profile.price_hardware"),
     ],
 )
 def test_parse__odd_document__names_the_field(changes: dict[str, Any], field: str) -> None:
@@ -88,3 +90,16 @@ def test_quote__draft_without_a_budget__has_a_price_and_no_objection(tmp_path: A
 )
 def test_quote__job_that_would_be_refused__says_why(tmp_path: Any, profile: Profile, name: str, said: str) -> None:
     assert any(said in line for line in quote(example(tmp_path, name), profile).objections)
+
+
+@pytest.mark.parametrize(
+    ("policy", "charge"), [("simulator", 11_240), ("ibm_or_simulator", 11_240), ("ibm", 11_240 + 500)]
+)
+def test_quote__job_for_hardware__costs_what_hardware_costs(tmp_path: Any, policy: str, charge: int) -> None:
+    draft = example(tmp_path, "ghz")
+    fields = {**draft.fields, "quantum": {**draft.fields["quantum"], "backend_policy": policy}}
+    profile = replace(PROFILE, hardware=("ibm_fez",), price_hardware=500)
+
+    assert quote(replace(draft, fields=fields), profile).charge == charge
+    offered = quote(replace(draft, fields=fields), PROFILE).objections
+    assert ("it offers no hardware, which is all that the job takes" in offered) == (policy == "ibm")

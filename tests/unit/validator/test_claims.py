@@ -45,7 +45,7 @@ def test_claim_of__what_was_ordered__is_taken_at_its_word(document, policy, chai
         (BOX, "simulator", LOCAL),
         (HERE, "ibm", PUBLIC),
         ({**HERE, "provider": OWN}, "ibm", PUBLIC),
-        ({**DEVICE, "provider": OWN}, "ibm", PUBLIC),
+        ({**DEVICE, "provider": OWN}, "any", PUBLIC),
         (BOX, "ibm", PUBLIC),
         ({**HERE, "routing": {"choice": "ibm_quantum_backend"}}, "any", PUBLIC),
         ({**HERE, "backend": {"engine": "hardware-claimed"}}, "any", PUBLIC),
