@@ -163,7 +163,7 @@ def test_instructions_digest__angles__are_told_apart_exactly(first: float, secon
 @given(st.integers(1, 6), st.integers(0, 30), st.integers(0, 2**16), st.booleans())
 def test_depth_of__any_circuit__is_qiskits_own(qubits: int, steps: int, seed: int, branching: bool) -> None:
     from qiskit import QuantumCircuit
-    from qiskit.circuit.library import GlobalPhaseGate
+    from qiskit.circuit import library
 
     dice, made = random.Random(seed), QuantumCircuit(qubits, qubits)
     for _ in range(steps):
@@ -181,7 +181,7 @@ def test_depth_of__any_circuit__is_qiskits_own(qubits: int, steps: int, seed: in
                 made.x(place)
                 made.measure(place, place)
         elif kind == "g":
-            made.append(GlobalPhaseGate(0.1), [])
+            made.append(library.GlobalPhaseGate(0.1), [])
         else:
             made.h(place)
     assert depth_of(made) == made.depth() == analyse(made).depth
