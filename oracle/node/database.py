@@ -170,6 +170,7 @@ def claim_file(path: Path) -> IO[str]:
 
 
 def _opened(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
+    _keep_from_others(path)
     db = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
     try:
         db.row_factory = sqlite3.Row
@@ -181,6 +182,15 @@ def _opened(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _keep_from_others(path: Path) -> None:
+    """Results are in it in the clear. SQLite gives the files beside it the same permissions."""
+    with suppress(OSError):  # SQLite says what is wrong with the file
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for each in (path, *(path.with_name(path.name + beside) for beside in ("-wal", "-shm"))):
+            if each.exists() and each.stat().st_mode & 0o077:
+                each.chmod(0o600)
 
 
 def _look_for_damage(db: sqlite3.Connection, path: Path) -> None:
@@ -227,6 +237,7 @@ def _back_up(db: sqlite3.Connection, path: Path) -> None:
     """A copy as it was, whole or not at all."""
     unfinished = path.with_name(path.name + ".part")
     unfinished.unlink(missing_ok=True)
+    _keep_from_others(unfinished)
     with closing(sqlite3.connect(unfinished)) as copy:
         db.backup(copy)
     os.replace(unfinished, path)

@@ -174,6 +174,21 @@ def test_transaction__operating_system_refuses_to_write__writes_nothing_and_work
         assert [row[0] for row in db.rows("SELECT left FROM pairs")] == [1, 3]
 
 
+def test_open__new_or_readable_by_others__is_the_owners_alone(path):
+    for _ in range(2):
+        with closing(Database(path, MIGRATIONS)) as db, db.transaction() as t:
+            t.execute("INSERT INTO pairs VALUES (1, 1)")
+            beside = [path, *path.parent.glob(f"{path.name}-*")]
+            assert len(beside) == 3 and {file.stat().st_mode & 0o777 for file in beside} == {0o600}
+        path.chmod(0o644)  # as earlier versions made it
+
+
+def test_open__new_migrations_on_a_readable_file__keeps_the_backup_from_others(path):
+    Database(path, MIGRATIONS).close()
+    Database(path, (*MIGRATIONS, ("CREATE TABLE more (left INTEGER)",))).close()
+    assert {file.stat().st_mode & 0o077 for file in path.parent.glob(f"{path.name}*")} == {0}
+
+
 def test_open__folder_that_cannot_be_made__says_so(tmp_path):
     (tmp_path / "file").touch()
 
