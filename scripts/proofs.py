@@ -1,4 +1,4 @@
-"""Run the symbolic proofs (``tests/foundry/Proofs.t.sol``) with halmos and leave ``reports/proofs.xml``.
+"""Run the symbolic proofs (``tests/foundry/proofs/Proofs.t.sol``) with halmos and leave ``reports/proofs.xml``.
 
 Every function whose name starts with ``check_`` must be proved: for all inputs, every path, no time-out. Fewer proofs
 than the file has is a failure. Needs halmos (``make analysis-venv``) and forge on PATH.
@@ -7,6 +7,7 @@ than the file has is a failure. Needs halmos (``make analysis-venv``) and forge 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "tests" / "foundry" / "Proofs.t.sol"
+SOURCE = ROOT / "tests" / "foundry" / "proofs" / "Proofs.t.sol"
 REPORT = ROOT / "reports" / "proofs.xml"
 PROVED = 0
 
@@ -43,8 +44,11 @@ def run() -> dict[str, str | None]:
             "Proofs",
             "--json-output",
             str(result),
+            "--forge-build-out",
+            "build/forge-proofs",
         ]
-        ran = subprocess.run([*command, "--forge-build-out", "build/forge"], cwd=ROOT, capture_output=True, text=True)
+        environment = {**os.environ, "FOUNDRY_PROFILE": "proofs"}
+        ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if not result.exists():
             raise SystemExit(f"error: halmos did not run:\n{(ran.stdout + ran.stderr)[-3000:]}")
         document = json.loads(result.read_text())

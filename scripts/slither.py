@@ -10,7 +10,6 @@ the run, and so does an entry that nothing matches any more. Needs Slither (``ma
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,9 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = Path(__file__).with_name("slither.json")
 BIN = Path(sys.executable).parent
-# The legacy pipeline compiles in seconds what the other takes a minute for; Slither reads the syntax tree of either.
-ENVIRONMENT = {**os.environ, "FOUNDRY_PROFILE": "legacy"}
-COMMON = ("--foundry-out-directory", "build/forge-legacy")
+COMMON = ("--foundry-out-directory", "build/forge")
 SKIPPED = "node_modules|contracts/test|tests/"
 
 
@@ -71,7 +68,7 @@ def conformance() -> list[str]:
 
 
 def _run(tool: str, *arguments: str) -> str:
-    ran = subprocess.run([str(BIN / tool), *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    ran = subprocess.run([str(BIN / tool), *arguments], cwd=ROOT, capture_output=True, text=True)
     return ran.stdout + ran.stderr
 
 

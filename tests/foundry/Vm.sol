@@ -7,6 +7,8 @@ interface Vm {
     function addr(uint256 key) external pure returns (address);
     function assume(bool condition) external pure;
     function deal(address account, uint256 balance) external;
+    function deployCode(string calldata artifact) external returns (address);
+    function envOr(string calldata name, string calldata otherwise) external view returns (string memory);
     function prank(address sender) external;
     function revertToState(uint256 id) external returns (bool);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
@@ -15,3 +17,12 @@ interface Vm {
 }
 
 Vm constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+/// @dev Deploys one of the contracts, as the caller: the bytes that ship or, under the profile `legacy`, what that
+/// pipeline makes of the sources.
+function deployed(string memory name) returns (address payable) {
+    bool legacy = keccak256(bytes(vm.envOr("FOUNDRY_PROFILE", ""))) == keccak256("legacy");
+    string memory compiled = string.concat(name, ".sol:", name);
+    string memory shipped = string.concat("oracle/chain/abi/", name, ".json");
+    return payable(vm.deployCode(legacy ? compiled : shipped));
+}

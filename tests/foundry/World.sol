@@ -6,7 +6,7 @@ import {JobEscrow} from "../../contracts/JobEscrow.sol";
 import {OracleRegistry} from "../../contracts/OracleRegistry.sol";
 import {ResultNFT} from "../../contracts/ResultNFT.sol";
 import {PlainToken} from "../../contracts/test/Tokens.sol";
-import {vm} from "./Vm.sol";
+import {deployed, vm} from "./Vm.sol";
 
 /// @dev The contracts, a token and seven actors, all with keys.
 abstract contract World {
@@ -27,7 +27,7 @@ abstract contract World {
 
     constructor() {
         vm.warp(1_700_000_000);
-        escrow = new JobEscrow();
+        escrow = JobEscrow(deployed("JobEscrow"));
         registry = escrow.oracleRegistry();
         nft = escrow.resultNFT();
         token = new PlainToken();

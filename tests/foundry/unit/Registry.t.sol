@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {IOracleRegistry} from "../../../interfaces/IOracleRegistry.sol";
 import {OracleRegistry} from "../../../contracts/OracleRegistry.sol";
 import {benchVm} from "./BenchVm.sol";
-import {vm} from "../Vm.sol";
+import {deployed, vm} from "../Vm.sol";
 
 /// @dev The registry with the test as its escrow.
 contract RegistryTest {
@@ -14,7 +14,7 @@ contract RegistryTest {
     uint256 private constant NOW = 1_700_000_000;
     address private constant ORACLE = address(0xa1);
     address private constant TO = address(0xa2);
-    OracleRegistry private registry = new OracleRegistry();
+    OracleRegistry private registry = OracleRegistry(deployed("OracleRegistry"));
     bool private refusing;
     uint256 private received;
 

@@ -9,7 +9,7 @@ import {IJobEscrow} from "../../../interfaces/IJobEscrow.sol";
 import {IResultNFT} from "../../../interfaces/IResultNFT.sol";
 import {ResultNFT} from "../../../contracts/ResultNFT.sol";
 import {benchVm} from "./BenchVm.sol";
-import {vm} from "../Vm.sol";
+import {deployed, vm} from "../Vm.sol";
 
 /// @dev The NFT with the test as its escrow.
 contract ResultNFTTest {
@@ -18,7 +18,7 @@ contract ResultNFTTest {
         "ipfs://f0155122000112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210";
     address private constant OWNER = address(0xa1);
     address private constant STRANGER = address(0xa2);
-    ResultNFT private nft = new ResultNFT();
+    ResultNFT private nft = ResultNFT(deployed("ResultNFT"));
     IJobEscrow.State private state;
     IJobEscrow.Tier private tier;
 

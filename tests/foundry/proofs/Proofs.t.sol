@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IJobEscrow} from "../../interfaces/IJobEscrow.sol";
-import {JobEscrow} from "../../contracts/JobEscrow.sol";
-import {SlotsHarness} from "./SlotsHarness.sol";
+import {IJobEscrow} from "../../../interfaces/IJobEscrow.sol";
+import {JobEscrow} from "../../../contracts/JobEscrow.sol";
+import {SlotsHarness} from "../SlotsHarness.sol";
 
 /// @dev Cheatcodes that both Foundry and halmos know.
 interface ProofVm {
