@@ -52,6 +52,8 @@ _UNTHINKABLE_BITS = 60
 _FIXED_SECONDS, _PER_GATE, _PER_SHOT = 0.002, 1.3e-5, 1.5e-6
 _PER_REPEATED_GATE, _PER_LOGGED_BOND = 3e-6, 2e-7
 _PER_AMPLITUDE, _PER_MATRIX_ELEMENT = 2.4e-9, 7e-9
+# With noise: what drawing it costs a shot, and a gate of a density matrix once and every time again.
+_PER_NOISY_SHOT, _PER_NOISY_GATE, _PER_REPEATED_NOISY_GATE = 7e-5, 2e-4, 6e-5
 _PER_TABLEAU_SHOT = 1.2e-10  # times qubits cubed
 _PER_BOND_GATE, _PER_BOND_CUBED = 5e-6, 2.2e-8
 _PER_SITE_SHOT, _PER_SITE_BOND_SQUARED = 2.5e-6, 2.2e-8
@@ -65,6 +67,9 @@ _PHASES = frozenset(("p", "u1", "rz"))
 _TWO_TERM_NAMES = "cx cy cz ch cp cs csdg csx cu cu1 cu3 crx cry crz rxx ryy rzz rzx ecr ccx ccz c3x c3sqrtx c4x"
 _TWO_TERMS = frozenset(_TWO_TERM_NAMES.split())
 _NO_GATES = ("measure", "reset", "barrier")
+# What Aer's stabilizer runs as one gate.
+_TABLEAU_NAMES = "id x y z h s sdg sx sxdg rz cx cy cz ecr swap"
+_OF_THE_TABLEAU = frozenset((*_NO_GATES, *_TABLEAU_NAMES.split()))
 # Gates that turn every bit string into one, and those that turn it into two at most.
 _ONE_WAY_NAMES = (
     "id x y z s sdg t tdg p u1 rz cx cy cz cs csdg cp cu1 crz rzz swap ccx ccz cswap rccx rc3x c3x c4x global_phase"
@@ -102,7 +107,7 @@ class Analysis:
     ``crossings`` counts gates times cuts they cross. ``outcome_bits`` bounds the logarithm of the number of different
     outcomes. ``repeats`` is 1, or for one of several circuits of a job, as many times as long as this one all of them
     take together. ``mid_circuit`` says that something follows a measurement on its
-    qubit, ``feed_forward`` that something depends on an outcome.
+    qubit, ``feed_forward`` that something depends on an outcome, ``noisy`` that noise follows its gates.
     """
 
     qubits: int
@@ -125,6 +130,7 @@ class Analysis:
     probe: Probe | None = None
     outcome_bits: int = 60
     repeats: float = 1.0
+    noisy: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -149,7 +155,7 @@ class Analysis:
     @property
     def dynamic(self) -> bool:
         """Whether simulating a state means doing so for every shot."""
-        return self.mid_circuit or self.feed_forward or self.resets > 0
+        return self.mid_circuit or self.feed_forward or self.resets > 0 or self.noisy
 
 
 @dataclass(frozen=True)
@@ -167,8 +173,10 @@ class Forecast:
 # --------------------------------------------------------------------------------------- in the sandbox
 
 
-def analyse(circuit: Any) -> Analysis:
-    """The figures of ``circuit``, whose gates must be Qiskit's own; without a probe. Linear in its size."""
+def analyse(circuit: Any, *, noisy: bool = False) -> Analysis:
+    """The figures of ``circuit``, whose gates must be Qiskit's own; without a probe. Linear in its size.
+
+    ``noisy`` says that it is to run with noise, which may turn every bit."""
     from oracle.circuits.load import depth_of
 
     width = circuit.num_qubits
@@ -237,7 +245,8 @@ def analyse(circuit: Any) -> Analysis:
         feed_forward=feed_forward,
         bond_bits=max((min(r, i + 1, width - 1 - i) for i, r in enumerate(_sums(ranks)[:-1])), default=0),
         crossings=sum(_sums(starts)),
-        outcome_bits=min(figures["ways"], circuit.num_clbits),
+        outcome_bits=circuit.num_clbits if noisy else min(figures["ways"], circuit.num_clbits),
+        noisy=noisy,
     )
 
 
@@ -435,14 +444,17 @@ def size(number: float) -> str:
 def _statevector(analysis: Analysis, shots: int) -> Forecast:
     amplitudes = _power(analysis.active_qubits)
     state = _repeated(analysis.gates * amplitudes * _PER_AMPLITUDE, analysis.gates, analysis.dynamic, shots)
-    return Forecast(STATEVECTOR, _around(analysis, shots) + state, amplitudes * _COMPLEX_BYTES)
+    seconds = _around(analysis, shots) + state + _drawn_noise(analysis, shots)
+    return Forecast(STATEVECTOR, seconds, amplitudes * _COMPLEX_BYTES)
 
 
 def _density_matrix(analysis: Analysis, shots: int) -> Forecast:
-    """For resets: they are part of the state's evolution here, where the other methods repeat every shot."""
+    """For resets and noise: they are part of the state's evolution here, where the others repeat every shot."""
     elements = _power(2 * analysis.active_qubits)
     repeats = analysis.mid_circuit or analysis.feed_forward
     state = _repeated(analysis.gates * elements * _PER_MATRIX_ELEMENT, analysis.gates, repeats, shots)
+    if analysis.noisy:
+        state += analysis.gates * (_PER_REPEATED_NOISY_GATE * shots if repeats else _PER_NOISY_GATE)
     return Forecast(DENSITY_MATRIX, _around(analysis, shots) + state, elements * _COMPLEX_BYTES)
 
 
@@ -450,7 +462,8 @@ def _stabilizer(analysis: Analysis, shots: int) -> Forecast:
     qubits = analysis.active_qubits
     once = analysis.gates * qubits * 1e-9
     seconds = _repeated(once, analysis.gates, analysis.dynamic, shots) + shots * qubits**3 * _PER_TABLEAU_SHOT
-    return Forecast(STABILIZER, _around(analysis, shots) + seconds, qubits**2, *_not_clifford(analysis))
+    seconds += _around(analysis, shots) + _drawn_noise(analysis, shots)
+    return Forecast(STABILIZER, seconds, qubits**2, *_not_for_stabilizer(analysis))
 
 
 def _stim(analysis: Analysis, shots: int) -> Forecast:
@@ -468,6 +481,7 @@ def _mps(analysis: Analysis, shots: int) -> Forecast:
     once = analysis.crossings * _PER_BOND_GATE + work * _PER_BOND_CUBED
     per_shot = analysis.active_qubits * (_PER_SITE_SHOT + bond**2 * _PER_SITE_BOND_SQUARED)
     seconds = _around(analysis, shots) + _repeated(once, analysis.gates, analysis.dynamic, shots) + shots * per_shot
+    seconds += _drawn_noise(analysis, shots)
     code = text = ""
     if probe and not exact:
         code = "truncated"
@@ -477,8 +491,9 @@ def _mps(analysis: Analysis, shots: int) -> Forecast:
         )
     elif not exact and _bound_is_useless(analysis):
         code = "bond_dimension_unknown"
+        unprobed = "no probe speaks for what noise makes of it" if analysis.noisy else "a probe was too dear"
         text = (
-            f"its gates may entangle up to a bond dimension of 2^{analysis.bond_bits}, and a probe was too dear; at "
+            f"its gates may entangle up to a bond dimension of 2^{analysis.bond_bits}, and {unprobed}; at "
             f"most 2^{_KNOWN_BITS} would pass without one"
         )
     return Forecast(MPS, seconds, _mps_bytes(analysis, bond), code, text)
@@ -518,6 +533,15 @@ def _not_clifford(analysis: Analysis) -> tuple[str, str]:
     return "not_clifford", f"takes Clifford gates only, and the circuit has others: {others}"
 
 
+def _not_for_stabilizer(analysis: Analysis) -> tuple[str, str]:
+    """With noise after every gate, none may be put together from several."""
+    code, text = _not_clifford(analysis)
+    others = sorted(analysis.operations.keys() - _OF_THE_TABLEAU)
+    if code or not analysis.noisy or not others:
+        return code, text
+    return "not_one_gate", f"would put {', '.join(others)} together from several gates, each followed by noise"
+
+
 def _handicapped(forecast: Forecast) -> float:
     return forecast.seconds + (_WORTH_LEAVING_AER_SECONDS if forecast.method == STIM else 0.0)
 
@@ -528,6 +552,10 @@ def _around(analysis: Analysis, shots: int) -> float:
 
 def _repeated(seconds: float, gates: int, every_shot: bool, shots: int) -> float:
     return (seconds + gates * _PER_REPEATED_GATE) * shots if every_shot else seconds
+
+
+def _drawn_noise(analysis: Analysis, shots: int) -> float:
+    return shots * _PER_NOISY_SHOT if analysis.noisy else 0.0
 
 
 def _mps_bytes(analysis: Analysis, bond: int) -> int:
@@ -547,7 +575,7 @@ def _is_sound(analysis: Analysis) -> bool:
         *analysis.operations.values(), *analysis.families.values(),
     )  # fmt: skip
     labels = (*analysis.operations, *analysis.families)
-    flags = (analysis.clifford, analysis.mid_circuit, analysis.feed_forward)
+    flags = (analysis.clifford, analysis.mid_circuit, analysis.feed_forward, analysis.noisy)
     found = analysis.probe
     if found is not None:
         counts += (found.cap, found.bond_dimension, found.work)

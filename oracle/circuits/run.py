@@ -17,6 +17,7 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY, LintReport, lint
 from oracle.circuits.observables import Observable, bases, bound, parse_observables
 from oracle.jobs.errors import CircuitRejected
+from oracle.jobs.noise import NOISELESS, Noise
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class RunRequest:
     (:func:`oracle.circuits.plain.plain_document`) that is as untrusted as the source. ``threads`` are for one run;
     seeded counts do not depend on them. ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every
     shot in order) or ``expectation`` (values of ``observables``, unless the document's PUBs name their own). Every
-    circuit takes ``shots``.
+    circuit takes ``shots``, with ``noise`` after its gates.
     """
 
     source: bytes
@@ -40,13 +41,15 @@ class RunRequest:
     threads: int = 1
     result: str = COUNTS
     observables: tuple[Observable, ...] = ()
+    noise: Noise = NOISELESS
 
     @classmethod
     def of_spec(cls, source: bytes, quantum: Mapping[str, Any], seed: int | None, limits: CircuitLimits) -> RunRequest:
         """What the section ``quantum`` of a spec asks for. Raises :class:`CircuitRejected` for bad observables."""
         observables = parse_observables(quantum.get("observables", []))
         result = quantum.get("result", COUNTS)
-        return cls(source, quantum["format"], quantum["shots"], seed, limits, result=result, observables=observables)
+        asked = {"result": result, "observables": observables, "noise": Noise.of_spec(quantum)}
+        return cls(source, quantum["format"], quantum["shots"], seed, limits, **asked)
 
     def lint(self) -> LintReport:
         """How large it is, without any parser. Raises :class:`CircuitRejected`, also for the shots."""
@@ -83,7 +86,7 @@ class RunResult:
     ``transpiled_digest`` is the hex sha-256 of the executed circuit's instructions
     (:func:`oracle.circuits.load.instructions_digest`). ``confinement`` says what held the process in:
     ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase. ``threads`` is how many the
-    simulator was given.
+    simulator was given, ``noise`` the rates of :class:`~oracle.jobs.noise.Noise`, empty without noise.
 
     ``runs`` is empty for one circuit and its counts. Otherwise it has an entry for every circuit, in the order of
     :meth:`RunRequest.parts`: ``pub`` and ``set`` (its place), ``seed``, ``method``, ``transpiled_digest`` and, by kind,
@@ -110,6 +113,7 @@ class RunResult:
     seconds: dict[str, float]
     threads: int = 1
     runs: list[dict[str, Any]] = field(default_factory=list)
+    noise: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_untrusted(cls, document: Any, request: RunRequest) -> RunResult:
@@ -174,7 +178,7 @@ def _problem(result: RunResult, request: RunRequest) -> str:
     numbers = (result.shots, result.seed, result.qubits, width, result.depth, result.threads)
     if not all(_is_count(number) for number in numbers):
         return "a number is not one"
-    if result.threads != request.threads:
+    if result.threads != request.threads or result.noise != request.noise.as_dict():
         return "it was made in another way"
     if result.shots != request.shots or (request.seed is not None and result.seed != request.seed):
         return "it is for another run"

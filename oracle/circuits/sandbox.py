@@ -317,6 +317,7 @@ def as_message(request: RunRequest) -> dict[str, Any]:
         "threads": request.threads,
         "result": request.result,
         "observables": request.observables,
+        "noise": request.noise.as_dict(),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -31,10 +31,12 @@ from oracle.circuits.clifford import as_clifford, sample
 from oracle.circuits.instructions import Part
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY
 from oracle.circuits.load import check_circuit, depth_of, instructions_digest, load_all
+from oracle.circuits.noise import NOISY_GATES, aer_model
 from oracle.circuits.observables import bases, estimate
 from oracle.circuits.run import RunRequest
 from oracle.circuits.spread import SAMPLE_SECONDS, SAMPLE_SHOTS, likely_outcomes, most_outcomes, refuse_large
 from oracle.jobs.errors import CircuitRejected
+from oracle.jobs.noise import NOISELESS, Noise
 
 _FUSED_FROM_QUBITS = 14  # Aer's default
 _STATEMENTS = ("measure", "reset", "barrier")  # no gate can be called so
@@ -74,6 +76,7 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
         "seconds": {name: round(spent, 6) for name, spent in seconds.items()},
         "threads": request.threads,
         "runs": [] if plain else runs,
+        "noise": request.noise.as_dict(),
     }
 
 
@@ -129,7 +132,7 @@ def _sampled(basis: str, circuit: Any, analysis: Analysis, request: RunRequest, 
     method, _ = choose(analysis, shots, request.limits, reproducible=False)
     if not method or forecasts(analysis, shots)[method].seconds > SAMPLE_SECONDS:
         return bound
-    prepared = _Prepared(_compiled(circuit, method), method, _width(basis, circuit), basis)
+    prepared = _Prepared(_compiled(circuit, method, request.noise), method, _width(basis, circuit), basis)
     counts = _measured(prepared, replace(request, shots=shots, result=COUNTS), seed=0).counts
     return likely_outcomes(counts, request.shots)
 
@@ -153,7 +156,7 @@ def _prepared(part: Part, circuit: Any, request: RunRequest, seconds: dict[str, 
     for basis, turned in _turned(part, _plain(circuit, request), request):
         method = _method(turned, request)
         analysed = time.perf_counter()
-        compiled = _compiled(turned, method)
+        compiled = _compiled(turned, method, request.noise)
         check_circuit(compiled, request.limits)
         seconds["analyse"] += analysed - began
         seconds["transpile"] += time.perf_counter() - analysed
@@ -170,13 +173,22 @@ def _plain(circuit: Any, request: RunRequest) -> Any:
 
 
 def _turned(part: Part, circuit: Any, request: RunRequest) -> Iterator[tuple[str, Any]]:
-    """``circuit``, or for expectation values what it becomes in each basis."""
+    """``circuit``, or for expectation values what it becomes in each basis; if noise is to follow its gates, in gates
+    that every method runs one by one."""
     if request.result != EXPECTATION:
-        yield "", circuit
+        yield "", _for_noise(circuit, request)
         return
     state = circuit.remove_final_measurements(inplace=False)
     for basis in bases(part.observables, request.limits):
-        yield basis, _measured_in(basis, state)
+        yield basis, _for_noise(_measured_in(basis, state), request)
+
+
+def _for_noise(circuit: Any, request: RunRequest) -> Any:
+    if not request.noise:
+        return circuit
+    unfolded = _without(circuit, lambda step: step.name in NOISY_GATES or step.name in _STATEMENTS)
+    check_circuit(unfolded, request.limits)
+    return unfolded
 
 
 def _measured_in(basis: str, state: Any) -> Any:
@@ -287,20 +299,23 @@ def _method(circuit: Any, request: RunRequest) -> str:
         reproducible = request.method == REPRODUCIBLE or request.result == MEMORY
         analysis = _analysed(circuit, request)
         return choose_or_refuse(analysis, request.shots, request.limits, reproducible=reproducible)
-    refuse_unsuitable(request.method, analyse(circuit), request.shots, request.limits)
+    refuse_unsuitable(request.method, analyse(circuit, noisy=bool(request.noise)), request.shots, request.limits)
     return request.method
 
 
 def _analysed(circuit: Any, request: RunRequest) -> Analysis:
-    analysis = analyse(circuit)
+    analysis = analyse(circuit, noisy=bool(request.noise))
     if not wants_probe(analysis, request.shots, request.limits):
         return analysis
     found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits)
     return replace(analysis, probe=found)
 
 
-def _compiled(circuit: Any, method: str) -> Any:
-    """``circuit``, without gates of its own definition, in instructions that ``method`` knows."""
+def _compiled(circuit: Any, method: str, noise: Noise = NOISELESS) -> Any:
+    """``circuit``, without gates of its own definition, in instructions that ``method`` knows. With noise it stays
+    as it is, whatever the method: noise follows the same gates everywhere."""
+    if noise:
+        return circuit
     if method in (STABILIZER, STIM):
         return as_clifford(circuit)
     native = _native(method)
@@ -316,23 +331,24 @@ def _unfolded(circuit: Any) -> Any:
     """``circuit`` without gates of its own definition: Qiskit and Aer know gates by name alone, and would run a
     stranger's ``ecr`` as their own."""
     try:
-        return _without_definitions(circuit)
+        return _without(circuit, _is_basic)
     except RecursionError:
         raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
 
 
-def _without_definitions(circuit: Any) -> Any:
+def _without(circuit: Any, stays: Callable[[Any], bool]) -> Any:
+    """``circuit`` with the definitions of its gates in their place, until every one ``stays``."""
     from qiskit.circuit import CONTROL_FLOW_OP_NAMES
 
-    while own := {step.name for step in circuit.data if not (_is_basic(step) or step.is_control_flow())}:
-        circuit = circuit.decompose(gates_to_decompose=sorted(own))
+    while others := {step.name for step in circuit.data if not (stays(step) or step.is_control_flow())}:
+        circuit = circuit.decompose(gates_to_decompose=sorted(others))
     if not any(name in CONTROL_FLOW_OP_NAMES for name in circuit.count_ops()):
         return circuit
     plain = circuit.copy_empty_like()
     for step in circuit.data:
         operation = step.operation
         if step.is_control_flow():
-            operation = operation.replace_blocks([_without_definitions(block) for block in operation.blocks])
+            operation = operation.replace_blocks([_without(block, stays) for block in operation.blocks])
         plain.append(operation, step.qubits, step.clbits)
     return plain
 
@@ -344,10 +360,10 @@ def _is_basic(instruction: Any) -> bool:
 def _measured(prepared: _Prepared, request: RunRequest, seed: int) -> _Measured:
     circuit, limits = prepared.circuit, request.limits
     if prepared.method == STIM:
-        found = _Measured(sample(circuit, request.shots, seed, limits.outcomes), [])
+        found = _Measured(sample(circuit, request.shots, seed, limits.outcomes, request.noise), [])
     else:
-        keep = request.result == MEMORY
-        found = _run(circuit, prepared.method, request.shots, seed, request.threads, memory=keep)
+        asked = {"memory": request.result == MEMORY, "noise": request.noise}
+        found = _run(circuit, prepared.method, request.shots, seed, request.threads, **asked)
     if prepared.basis:
         counts: dict[str, int] = {}
         for outcome, number in found.counts.items():
@@ -363,8 +379,19 @@ def _measured(prepared: _Prepared, request: RunRequest, seed: int) -> _Measured:
     return found
 
 
-def _run(circuit: Any, method: str, shots: int, seed: int, threads: int = 1, *, memory: bool = False) -> _Measured:
+def _run(
+    circuit: Any,
+    method: str,
+    shots: int,
+    seed: int,
+    threads: int = 1,
+    *,
+    memory: bool = False,
+    noise: Noise = NOISELESS,
+) -> _Measured:
     options = {"seed_simulator": seed, "max_parallel_threads": threads, "memory": memory}
+    if noise:
+        options["noise_model"] = aer_model(noise)
     result = simulator(method).run(circuit, shots=shots, **options).result()
     if not result.success:
         status = " ".join(str(result.results[0].status if result.results else result.status).split())[:160]

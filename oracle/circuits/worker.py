@@ -27,6 +27,7 @@ from oracle.circuits.plain import plain_document
 from oracle.circuits.run import RunRequest
 from oracle.circuits.simulate import analysis_of, pass_manager, simulate
 from oracle.jobs.errors import CircuitRejected
+from oracle.jobs.noise import Noise
 
 SINGLE_USE = "--single-use"
 MAX_FRAME_BYTES = 64 * 2**20
@@ -97,6 +98,7 @@ def as_request(message: dict[str, Any]) -> RunRequest:
         message["threads"],
         message["result"],
         parse_observables(message["observables"]),
+        Noise(**message["noise"]),
     )
 
 
@@ -230,6 +232,9 @@ def _warm_up() -> None:
         simulate(RunRequest(_QASM2_GATES, "openqasm2", 16, 1, limits, method), time.perf_counter())
     estimated = {"result": EXPECTATION, "observables": ((("ZX", 1.0),),)}
     simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, **estimated), time.perf_counter())
+    for source, method in ((_CLIFFORD, STIM), (_QASM2_GATES, DENSITY_MATRIX)):
+        noisy = RunRequest(source, "openqasm2", 16, 1, limits, method, noise=Noise(0.01, 0.01, 0.01))
+        simulate(noisy, time.perf_counter())
     prepare()
     gc.collect()
     gc.freeze()  # children share the pages instead of copying them on their first collection

@@ -102,8 +102,11 @@ class Decision:
 
 def needs_analysis(spec: Mapping[str, Any], report: LintReport) -> bool:
     """Whether the lint's figures are too little to route a circuit by: it or its result is large, or it may leave the
-    simulators."""
-    if spec["quantum"]["backend_policy"] != "simulator" or _result_bytes(spec, report) > PLAIN_RESULT_BYTES:
+    simulators, or noise multiplies what it takes."""
+    quantum = spec["quantum"]
+    if quantum["backend_policy"] != "simulator" or quantum.get("noise"):
+        return True
+    if _result_bytes(spec, report) > PLAIN_RESULT_BYTES:
         return True
     return report.qubits > PLAIN_QUBITS or report.expanded_gates > PLAIN_GATES or report.dynamic
 
@@ -206,6 +209,8 @@ def _objection(spec: Mapping[str, Any], qubits: int, offer: Candidate, policy: P
         return "hardware_only", f"the spec's backend_policy is {wanted}; ibm_or_simulator or simulator would pass"
     if not offer.is_simulator and wanted == "simulator":
         return "simulator_only", f"the spec's backend_policy is {wanted}; ibm or ibm_or_simulator would pass"
+    if not offer.is_simulator and spec["quantum"].get("noise"):
+        return "noise_is_simulated", "the spec asks for simulated noise, a device has its own; without it it would pass"
     if allowed and not {offer.name, offer.backend}.intersection(allowed):
         return (
             "backend_not_allowed",
@@ -321,6 +326,7 @@ def _constraints(spec: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     return {
         "backend_policy": quantum["backend_policy"],
         **quantum["constraints"],
+        "noise": quantum.get("noise"),
         "reproducible": reproducible(spec),
         "operator": {**asdict(policy), "methods": list(policy.methods), "max_price": str(policy.max_price)},
     }
