@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
         "format": "openqasm3",
         "shots": 1024,
         "seed": None,
+        "noise": None,
         "backend_policy": "simulator",
         "constraints": {"max_qubits": None, "max_queue_minutes": None, "allowed_backends": []},
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,22 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.jobs.spec import DEFAULTS
-from oracle.requester.draft import Draft
+from oracle.requester.draft import Draft, check_fields
 
 if TYPE_CHECKING:
     from oracle.backends.aer import AerBackend
     from oracle.routing.route import Candidate, Decision
 
 LIMITS = CircuitLimits()
+
+
+def with_noise(draft: Draft, noise: Mapping[str, float]) -> Draft:
+    """``draft`` with ``noise`` instead of its own, to be run here: what it says of hardware and validation need not go
+    with it. Rates left out are 0; with none at all there is no noise. Raises :class:`InputError`."""
+    quantum = {**draft.fields["quantum"], "noise": dict(noise) or None}
+    here = {"quantum": {**quantum, "backend_policy": "simulator"}, "validation": {}}
+    check_fields({**draft.fields, **here})
+    return replace(draft, fields={**draft.fields, "quantum": quantum})
 
 
 def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None) -> RunResult:

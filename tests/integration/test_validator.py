@@ -596,6 +596,14 @@ def misread(run):
     run["runs"][0]["values"] = [3.9]
 
 
+def without_noise(run):
+    run["counts"] = {"00": 198, "11": run["shots"] - 198}
+
+
+def silent_about_noise(document):
+    del document["backend"]["noise"]
+
+
 def vague(run):
     run["operations"] = {}
 
@@ -621,6 +629,7 @@ def of_hardware_without_a_name(document):
 EASY = {"calibration": {"used": {"readout_error": 0.49}}}
 ON_DEVICE = {"circuit": "ghz.qasm", "shots": 2000, "seed": None, "backend_policy": "ibm_or_simulator"}
 SIMULATED = {**ON_DEVICE, "backend_policy": "simulator"}
+NOISY = {"noise": {"one_qubit": 0.01, "two_qubit": 0.1, "readout": 0.05}}
 ESTIMATED = {"document": BELL, "quantum": {"result": "expectation", "observables": [ISING]}, "job_type": "optimization"}
 
 
@@ -647,6 +656,9 @@ def docket(tmp_path_factory):
         "distribution": bench.submit("distribution", document=THREE),
         "values": bench.submit("distribution", **ESTIMATED),
         "benchmark": bench.submit("distribution", job_type="benchmark"),
+        "noisy replay": bench.submit("replay", document=THREE, quantum=NOISY),
+        "noisy distribution": bench.submit("distribution", document=BELL, quantum=NOISY),
+        "noisy values": bench.submit("distribution", **{**ESTIMATED, "quantum": {**ESTIMATED["quantum"], **NOISY}}),
         "device": bench.submit("distribution", quantum=ON_DEVICE),
         "stand-in": bench.submit("distribution", quantum={**ON_DEVICE, "shots": 2001}),
     }
@@ -665,6 +677,7 @@ def docket(tmp_path_factory):
         ("distribution forged", last_forged, {"document": THREE, "quantum": {"seed": 6}}),
         ("values invented", invented, {**ESTIMATED, "quantum": {**ESTIMATED["quantum"], "shots": 401}}),
         ("values misread", misread, {**ESTIMATED, "quantum": {**ESTIMATED["quantum"], "shots": 402}}),
+        ("without noise", without_noise, {"document": BELL, "quantum": {**NOISY, "shots": 401}}),
         ("benchmark vague", vague, {"job_type": "benchmark", "quantum": {"circuit": "ghz.qasm", "shots": 512}}),
     ):
         jobs[name] = bench.submit(**{"method": "distribution", **asked})
@@ -677,6 +690,8 @@ def docket(tmp_path_factory):
         ("garbage of a device", from_device(0.5, provider={**DEVICE, **EASY}), ON_DEVICE),
         ("device not wanted", from_device(0.0), SIMULATED),
         ("device without a name", of_hardware_without_a_name, ON_DEVICE),
+        ("noise on a device", from_device(0.02), {**ON_DEVICE, **NOISY}),
+        ("noise unsaid", silent_about_noise, {**SIMULATED, **NOISY}),
         ("another device", from_device(0.02), {**ON_DEVICE, "constraints": {"allowed_backends": ["aer", "ibm_fez"]}}),
         ("device wanted", lambda document: None, {**ON_DEVICE, "shots": 2002}),
     ):
@@ -696,7 +711,11 @@ def docket(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["canaries", "replay", "distribution", "values", "benchmark", "device", "stand-in", "device wanted"]
+    "name",
+    [
+        *("canaries", "replay", "distribution", "values", "benchmark", "device", "stand-in", "device wanted"),
+        *("noisy replay", "noisy distribution", "noisy values"),
+    ],
 )
 def test_docket__honest_result__is_accepted(docket, name):
     assert docket.bench.ending(docket.jobs[name]) == (State.SETTLED, "accepted")
@@ -712,6 +731,9 @@ def test_docket__honest_result__is_accepted(docket, name):
         ("distribution forged", "two samples of one source differ as much"),
         ("values invented", "is outside"),
         ("values misread", "are not those of what was counted"),
+        ("without noise", "two samples of one source differ as much"),
+        ("noise on a device", "asks for noise on a simulator, the result says it is hardware-claimed"),
+        ("noise unsaid", "{} was simulated"),
         ("benchmark vague", "missing: circuit.operations"),
         ("garbage of a device", "of the signal is left, below 0.5"),
         ("device not wanted", "the spec asks for simulator, the result says it is hardware-claimed"),

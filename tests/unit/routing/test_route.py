@@ -94,6 +94,22 @@ def test_route__width_alone__policy_and_constraints_decide(wanted: dict[str, Any
     assert all(decision.reasons.values())
 
 
+def test_route__noise__is_for_simulators_and_says_so() -> None:
+    noise = {"one_qubit": 0.001, "two_qubit": 0.01, "readout": 0.02}
+    wanted = spec("any")
+    wanted["quantum"]["noise"] = noise
+
+    decision = route(wanted, replace(DENSE, qubits=8, active_qubits=8, bond_bits=4, noisy=True), [AER, FEZ])
+
+    assert (decision.choice, decision.method) == (LOCAL, "density_matrix")
+    assert codes(decision)["ibm_fez"] == "noise_is_simulated" and "would pass" in decision.reasons["ibm_fez"]
+    assert decision.constraints["noise"] == noise
+    assert (
+        needs_analysis(wanted, LintReport("openqasm2", 1, 1, 1, 1))
+        and needs_analysis(spec(), LintReport("openqasm2", 1, 1, 1, 1)) is False
+    )
+
+
 def test_route__nobody_on_offer__is_for_review() -> None:
     document = route(spec(), 5, []).as_dict()
 
