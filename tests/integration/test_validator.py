@@ -600,10 +600,6 @@ def without_noise(run):
     run["counts"] = {"00": 198, "11": run["shots"] - 198}
 
 
-def silent_about_noise(document):
-    del document["backend"]["noise"]
-
-
 def vague(run):
     run["operations"] = {}
 
@@ -658,7 +654,6 @@ def docket(tmp_path_factory):
         "benchmark": bench.submit("distribution", job_type="benchmark"),
         "noisy replay": bench.submit("replay", document=THREE, quantum=NOISY),
         "noisy distribution": bench.submit("distribution", document=BELL, quantum=NOISY),
-        "noisy values": bench.submit("distribution", **{**ESTIMATED, "quantum": {**ESTIMATED["quantum"], **NOISY}}),
         "device": bench.submit("distribution", quantum=ON_DEVICE),
         "stand-in": bench.submit("distribution", quantum={**ON_DEVICE, "shots": 2001}),
     }
@@ -690,8 +685,6 @@ def docket(tmp_path_factory):
         ("garbage of a device", from_device(0.5, provider={**DEVICE, **EASY}), ON_DEVICE),
         ("device not wanted", from_device(0.0), SIMULATED),
         ("device without a name", of_hardware_without_a_name, ON_DEVICE),
-        ("noise on a device", from_device(0.02), {**ON_DEVICE, **NOISY}),
-        ("noise unsaid", silent_about_noise, {**SIMULATED, **NOISY}),
         ("another device", from_device(0.02), {**ON_DEVICE, "constraints": {"allowed_backends": ["aer", "ibm_fez"]}}),
         ("device wanted", lambda document: None, {**ON_DEVICE, "shots": 2002}),
     ):
@@ -714,7 +707,7 @@ def docket(tmp_path_factory):
     "name",
     [
         *("canaries", "replay", "distribution", "values", "benchmark", "device", "stand-in", "device wanted"),
-        *("noisy replay", "noisy distribution", "noisy values"),
+        *("noisy replay", "noisy distribution"),
     ],
 )
 def test_docket__honest_result__is_accepted(docket, name):
@@ -732,8 +725,6 @@ def test_docket__honest_result__is_accepted(docket, name):
         ("values invented", "is outside"),
         ("values misread", "are not those of what was counted"),
         ("without noise", "two samples of one source differ as much"),
-        ("noise on a device", "asks for noise on a simulator, the result says it is hardware-claimed"),
-        ("noise unsaid", "{} was simulated"),
         ("benchmark vague", "missing: circuit.operations"),
         ("garbage of a device", "of the signal is left, below 0.5"),
         ("device not wanted", "the spec asks for simulator, the result says it is hardware-claimed"),
