@@ -186,9 +186,28 @@ def _turned(part: Part, circuit: Any, request: RunRequest) -> Iterator[tuple[str
 def _for_noise(circuit: Any, request: RunRequest) -> Any:
     if not request.noise:
         return circuit
-    unfolded = _without(circuit, lambda step: step.name in NOISY_GATES or step.name in _STATEMENTS)
+    found, limit = _unfolded_size(circuit), request.limits.expanded_gates
+    if found > limit:  # found without unfolding all of it, which takes long
+        text = f"it has {found} instructions once unfolded for noise, the limit is {limit}"
+        raise CircuitRejected("too_many_gates", text, field="circuit")
+    unfolded = _without(circuit, _takes_noise)
     check_circuit(unfolded, request.limits)
     return unfolded
+
+
+def _unfolded_size(circuit: Any) -> int:
+    """How many instructions there will be, going by one gate of each name; blocks count as one."""
+    size, numbers = len(circuit.data), circuit.count_ops()
+    for step in {step.name: step for step in circuit.data if not step.is_control_flow()}.values():
+        if not _takes_noise(step):
+            alone = circuit.copy_empty_like()
+            alone.append(step)
+            size += (len(_without(alone, _takes_noise).data) - 1) * numbers[step.name]
+    return size
+
+
+def _takes_noise(step: Any) -> bool:
+    return step.name in NOISY_GATES or step.name in _STATEMENTS
 
 
 def _measured_in(basis: str, state: Any) -> Any:

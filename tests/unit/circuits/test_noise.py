@@ -269,10 +269,12 @@ def test_analysis__noise_on_entangled_gates__no_probe_speaks_for_it() -> None:
 
 
 def test_simulate__noise_that_unfolds_to_too_many_gates__is_refused() -> None:
-    limits = CircuitLimits(expanded_gates=20)
     source = TOFFOLI.format("ccx q[0],q[1],q[2]; ccx q[0],q[1],q[2];")
+    limits = CircuitLimits(expanded_gates=2 + 2 * 15 + 3 - 1)
 
     assert ran(replace(request(source, noise=NOISELESS), limits=limits))["shots"] == 200
-    with pytest.raises(CircuitRejected) as refused:
+    with pytest.raises(CircuitRejected, match="35 instructions once unfolded") as refused:
         ran(replace(request(source), limits=limits))
     assert refused.value.code == "too_many_gates"
+    fits = replace(limits, expanded_gates=limits.expanded_gates + 1)
+    assert ran(replace(request(source), limits=fits))["shots"] == 200
