@@ -317,6 +317,8 @@ def as_message(request: RunRequest) -> dict[str, Any]:
         "threads": request.threads,
         "result": request.result,
         "observables": request.observables,
+        "methods": request.methods,
+        "insisted": request.insisted,
     }
 
 
