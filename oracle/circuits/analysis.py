@@ -59,8 +59,9 @@ _PER_TABLEAU_SHOT = 1.2e-10  # times qubits cubed
 _PER_BOND_GATE, _PER_BOND_CUBED = 5e-6, 2.2e-8
 _PER_SITE_SHOT, _PER_SITE_BOND_SQUARED = 2.5e-6, 2.2e-8
 _STIM_PER_GATE, _STIM_PER_SHOT_BIT = 4e-6, 4e-9
-_QSIM_PER_GATE, _QSIM_PER_AMPLITUDE, _QSIM_PER_SAMPLED_AMPLITUDE = 1.5e-5, 2.4e-10, 2e-9
-_QSIM_PER_SHOT, _QSIM_BYTES_PER_SHOT = 4e-7, 80
+# Gates on one qubit cost qsim next to nothing: they become part of those on two.
+_QSIM_PER_GATE, _QSIM_PER_AMPLITUDE, _QSIM_PER_SAMPLED_AMPLITUDE = 6e-6, 5e-10, 8e-9
+_QSIM_WIDER, _QSIM_PER_SHOT, _QSIM_BYTES_PER_SHOT = 4, 4e-7, 140
 # How far one gate can turn the state by being rounded to single precision (4.2e-8 was reached, with angles made for
 # it), and how likely an outcome may be, among all shots, that could not occur without that.
 _SINGLE_TURN, _IMPOSSIBLE_RISK = 1e-7, 1e-3
@@ -497,8 +498,9 @@ def _stim(analysis: Analysis, shots: int) -> Forecast:
 
 def _qsim(analysis: Analysis, shots: int) -> Forecast:
     amplitudes = _power(analysis.active_qubits)
-    evolved = analysis.gates * (_QSIM_PER_GATE + amplitudes * _QSIM_PER_AMPLITUDE)
-    seconds = _FIXED_SECONDS + evolved + amplitudes * _QSIM_PER_SAMPLED_AMPLITUDE + shots * _QSIM_PER_SHOT
+    passes = analysis.two_qubit_gates + _QSIM_WIDER * analysis.wider_gates
+    evolved = amplitudes * (passes * _QSIM_PER_AMPLITUDE + _QSIM_PER_SAMPLED_AMPLITUDE)
+    seconds = _FIXED_SECONDS + analysis.gates * _QSIM_PER_GATE + evolved + shots * _QSIM_PER_SHOT
     memory = amplitudes * _SINGLE_COMPLEX_BYTES + shots * _QSIM_BYTES_PER_SHOT
     return Forecast(QSIM, seconds, memory, *_not_for_single_precision(analysis, shots))
 

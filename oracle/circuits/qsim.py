@@ -8,7 +8,6 @@ but :func:`absence` runs inside the sandbox only.
 from __future__ import annotations
 
 import importlib.util
-import os
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +23,19 @@ _FUSED_QUBITS = 3
 _BUILD = "avx2"
 _INSTRUCTIONS_WITH_AVX2 = (0, 1)  # what its detection answers for AVX-512 and AVX2
 # Its options are a dictionary that has to be complete; those for graphics cards are of no use here.
-_OPTIONS = {"v": 0, "z": False, "i": "", "r": 1, "g": False, "gmode": 0, "gsst": 512, "gdb": 16, "f": _FUSED_QUBITS}
+# One thread: on two it was no faster, and its counts are the same.
+_OPTIONS = {
+    "t": 1,
+    "v": 0,
+    "z": False,
+    "i": "",
+    "r": 1,
+    "g": False,
+    "gmode": 0,
+    "gsst": 512,
+    "gdb": 16,
+    "f": _FUSED_QUBITS,
+}
 
 
 @cache
@@ -45,9 +56,8 @@ def absence() -> str:
     return "" if best in _INSTRUCTIONS_WITH_AVX2 else "it needs a processor with AVX2, and this one has none"
 
 
-def sample(circuit: Any, shots: int, seed: int, outcomes: int, threads: int = 1) -> dict[str, int]:
-    """Counts of a circuit of Qiskit's gates that ends with its measurements; like Aer's, bit 0 last. They do not depend
-    on ``threads``.
+def sample(circuit: Any, shots: int, seed: int, outcomes: int) -> dict[str, int]:
+    """Counts of a circuit of Qiskit's gates that ends with its measurements; like Aer's, bit 0 last.
 
     Raises :class:`CircuitRejected` with code ``too_many_outcomes`` if there are more than ``outcomes``, and
     ``too_much_memory`` if the state finds no room.
@@ -55,7 +65,7 @@ def sample(circuit: Any, shots: int, seed: int, outcomes: int, threads: int = 1)
     import numpy as np
 
     program, written = _program(circuit)
-    found = _library().qsim_sample_final({**_OPTIONS, "c": program, "s": seed, "t": threads}, shots)
+    found = _library().qsim_sample_final({**_OPTIONS, "c": program, "s": seed}, shots)
     if len(found) != shots:  # it says why on stderr only
         raise CircuitRejected("too_much_memory", "the simulator gave up: no room for the state", field="circuit")
     measured = sum({1 << qubit for qubit in written.values()})
@@ -107,8 +117,6 @@ def _matrix(gate: Any) -> list[float]:
 
 @cache
 def _library() -> Any:
-    # Read when it loads its OpenMP: threads that spin while they wait take the processor from those that work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return _module(_BUILD)
 
 

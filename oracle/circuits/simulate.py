@@ -366,7 +366,7 @@ def _measured(prepared: _Prepared, request: RunRequest, seed: int) -> _Measured:
     if prepared.method == STIM:
         found = _Measured(clifford.sample(circuit, request.shots, seed, limits.outcomes), [])
     elif prepared.method == QSIM:
-        found = _Measured(qsim.sample(circuit, request.shots, seed, limits.outcomes, request.threads), [])
+        found = _Measured(qsim.sample(circuit, request.shots, seed, limits.outcomes), [])
     else:
         keep = request.result == MEMORY
         found = _run(circuit, prepared.method, request.shots, seed, request.threads, memory=keep)
