@@ -12,7 +12,7 @@ from oracle.circuits.analysis import ANALYSE, QSIM, REPRODUCIBLE, Analysis, choo
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.qsim import absence
 from oracle.circuits.run import SIMULATOR, Run, RunRequest, RunResult
-from oracle.jobs.errors import InputError
+from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.routing.candidates import LOCAL, Candidate
 
 _BYTES_PER_AMPLITUDE = 16
@@ -73,7 +73,10 @@ class AerBackend:
 
     def analyse(self, request: RunRequest, timeout: float | None = None) -> Analysis:
         """What the circuit of ``request`` is, found in a confined process. Raises as :meth:`result` does."""
-        run = self._executor.submit(replace(request, method=ANALYSE))
+        methods = self._methods(request)
+        if request.method == REPRODUCIBLE and not request.insisted:
+            methods = tuple(method for method in methods if method != QSIM)
+        run = self._executor.submit(replace(request, method=ANALYSE, methods=methods))
         try:
             return run.result(timeout)
         except CancelledError:
@@ -118,7 +121,8 @@ class AerBackend:
         )
 
     def submit(self, request: RunRequest, tag: str, *, expected_seconds: float = 0.0) -> str:
-        """See :class:`~oracle.backends.base.Backend`."""
+        """See :class:`~oracle.backends.base.Backend`. Raises :class:`CircuitRejected` if the request names methods and
+        none is here."""
         with self._lock:
             if known := self._tags.get(tag):
                 return known
@@ -170,8 +174,15 @@ class AerBackend:
         self._executor.close()
 
     def _offered(self, request: RunRequest) -> RunRequest:
-        """``request`` without the methods that are absent."""
-        return replace(request, methods=tuple(method for method in request.methods if method not in self._absent))
+        """``request`` without the methods that are absent. Raises :class:`CircuitRejected` if that leaves none."""
+        methods = self._methods(request)
+        if not methods:
+            why = f"only {', '.join(request.methods)} may run it: {self._absent[QSIM]}"
+            raise CircuitRejected("not_offered", why, field="allowed_backends")
+        return replace(request, methods=methods)
+
+    def _methods(self, request: RunRequest) -> tuple[str, ...]:
+        return tuple(method for method in request.methods if method not in self._absent)
 
     def _run(self, reference: str) -> Run:
         with self._lock:

@@ -250,19 +250,21 @@ def analyse(circuit: Any) -> Analysis:
     )
 
 
-def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits) -> bool:
-    """Whether a probe could find a better method than those that need none."""
+def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits, *, qsim: bool = False) -> bool:
+    """Whether a probe could find a better method than those that need none; ``qsim`` says whether that is one of
+    them."""
     if analysis.two_qubit_gates + analysis.wider_gates == 0 or analysis.dynamic:
         return False
     if analysis.active_qubits * analysis.two_qubit_gates > _MOST_LOGGED_BONDS:
         return False
-    return _bound_is_useless(analysis) and _best_repeatable(analysis, shots, limits) > _PROBE_FLOOR_SECONDS
+    return _bound_is_useless(analysis) and _best(analysis, shots, limits, qsim) > _PROBE_FLOOR_SECONDS
 
 
-def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits) -> Probe | None:
+def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits, *, qsim: bool = False) -> Probe | None:
     """Try ``circuit``, compiled for the method, as a matrix product state with growing bond dimensions: until
-    nothing is thrown away, or the next attempt would cost more than it may save. Seeds and shots do not matter."""
-    budget = min(limits.cpu_seconds, _best_repeatable(analysis, shots, limits)) * _PROBE_SHARE
+    nothing is thrown away, or the next attempt would cost more than it may save, with ``qsim`` or without. Seeds and
+    shots do not matter."""
+    budget = min(limits.cpu_seconds, _best(analysis, shots, limits, qsim)) * _PROBE_SHARE
     found = None
     for cap in PROBE_BONDS:
         work = found.work * 8 if found else analysis.crossings * cap**3
@@ -422,7 +424,7 @@ def choose(
 
 def hardest(analyses: Sequence[Analysis], shots: int, limits: CircuitLimits) -> Analysis:
     """The one of several circuits of a job that takes longest by its best method, with its ``repeats``."""
-    seconds = [_best_repeatable(each, shots, limits) for each in analyses]
+    seconds = [_best(each, shots, limits) for each in analyses]
     most = max(seconds)
     together = sum(seconds) / most if most < math.inf else len(seconds)
     return replace(analyses[seconds.index(most)], repeats=together)
@@ -561,12 +563,12 @@ def _bound_is_useless(analysis: Analysis) -> bool:
     return analysis.bond_bits > _KNOWN_BITS
 
 
-def _best_repeatable(analysis: Analysis, shots: int, limits: CircuitLimits) -> float:
-    """Seconds by the best method whose counts can be repeated anywhere; infinite if there is none."""
+def _best(analysis: Analysis, shots: int, limits: CircuitLimits, qsim: bool = False) -> float:
+    """Seconds by the best method whose counts can be repeated anywhere, or by ``qsim``; infinite if there is none."""
     free = (
         forecast
         for forecast in forecasts(analysis, shots).values()
-        if not objection(forecast, limits, reproducible=True)[0]
+        if not objection(forecast, limits, reproducible=True, insisted=qsim)[0]
     )
     return min((forecast.seconds for forecast in free), default=math.inf)
 

@@ -19,7 +19,7 @@ PACKAGE, VERSION = "qsimcirq", "0.22.1"
 NOT_INSTALLED = "not installed; pip install 'qscrow[fast]'"
 # The best on circuits of 20 to 25 qubits, and part of what makes counts repeatable: gates are fused to so many qubits.
 _FUSED_QUBITS = 3
-# One build for all machines, that counts be the same on them. The one for AVX-512 is a third faster.
+# One build for all machines: the others round otherwise and draw other outcomes. That for AVX-512 is a third faster.
 _BUILD = "avx2"
 _INSTRUCTIONS_WITH_AVX2 = (0, 1)  # what its detection answers for AVX-512 and AVX2
 # Its options are a dictionary that has to be complete; those for graphics cards are of no use here.
@@ -59,15 +59,15 @@ def absence() -> str:
 def sample(circuit: Any, shots: int, seed: int, outcomes: int) -> dict[str, int]:
     """Counts of a circuit of Qiskit's gates that ends with its measurements; like Aer's, bit 0 last.
 
-    Raises :class:`CircuitRejected` with code ``too_many_outcomes`` if there are more than ``outcomes``, and
-    ``too_much_memory`` if the state finds no room.
+    Raises :class:`CircuitRejected` with code ``too_many_outcomes`` if there are more than ``outcomes``, and with
+    ``simulation_failed``. Where a state finds no room the process dies, so memory has to be checked before.
     """
     import numpy as np
 
     program, written = _program(circuit)
     found = _library().qsim_sample_final({**_OPTIONS, "c": program, "s": seed}, shots)
     if len(found) != shots:  # it says why on stderr only
-        raise CircuitRejected("too_much_memory", "the simulator gave up: no room for the state", field="circuit")
+        raise CircuitRejected("simulation_failed", "the simulator gave up", field="circuit")
     measured = sum({1 << qubit for qubit in written.values()})
     numbers, repeats = np.unique(np.array(found, np.uint64) & np.uint64(measured), return_counts=True)
     if len(numbers) > outcomes:

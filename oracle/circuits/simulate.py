@@ -310,11 +310,17 @@ def _offered(request: RunRequest) -> tuple[str, ...]:
 
 
 def _analysed(circuit: Any, request: RunRequest) -> Analysis:
-    analysis = analyse(circuit)
-    if not wants_probe(analysis, request.shots, request.limits):
+    analysis, fast = analyse(circuit), _may_go_to_qsim(request)
+    if not wants_probe(analysis, request.shots, request.limits, qsim=fast):
         return analysis
-    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits)
+    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits, qsim=fast)
     return replace(analysis, probe=found)
+
+
+def _may_go_to_qsim(request: RunRequest) -> bool:
+    """Never true for what others repeat unless its spec says so: they have to come to the same choice without it."""
+    portable = request.method == REPRODUCIBLE and not request.insisted
+    return QSIM in request.methods and request.result != MEMORY and not portable and not qsim.absence()
 
 
 def _compiled(circuit: Any, method: str) -> Any:

@@ -212,7 +212,7 @@ def _objection(spec: Mapping[str, Any], qubits: int, offer: Candidate, policy: P
     if allowed and not {offer.name, offer.backend}.intersection(allowed):
         return (
             "backend_not_allowed",
-            f"the spec allows {', '.join(allowed)} only; {offer.backend} is not one",
+            f"the spec allows {', '.join(allowed)} only; {offer.name} is not one",
         )
     if offer.silence:
         return "no_answer", f"nothing is known of it now: {offer.silence}"
