@@ -25,9 +25,12 @@ from oracle.jobs.errors import CircuitRejected
 AUTOMATIC, REPRODUCIBLE, ANALYSE, PLAIN = "automatic", "reproducible", "analyse", "plain"
 STIM, STABILIZER, STATEVECTOR = "stim", "stabilizer", "statevector"
 MPS, DENSITY_MATRIX = "matrix_product_state", "density_matrix"
+QSIM = "qsim"
 # In the order of preference among those about as fast. Never Aer's extended_stabilizer: its counts are wrong
 # (Qiskit/qiskit-aer#2315).
-METHODS = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM)
+METHODS = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM, QSIM)
+# Those that every worker has; qsim comes with the extra ``fast``.
+BUILT_IN = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM)
 REQUESTS = (AUTOMATIC, REPRODUCIBLE, ANALYSE, PLAIN, *METHODS)
 
 # Bond dimensions that a probe tries, in turn.
@@ -40,11 +43,11 @@ _HOPELESS_WEIGHT = 5.0
 _PROBE_FLOOR_SECONDS, _PROBE_SHARE = 2.0, 1 / 8
 # Aer's log of bond dimensions has one line for every two-qubit gate and one number a qubit in it.
 _MOST_LOGGED_BONDS = 4_000_000
-# How much a method may be slower than the best and still count as equal, and what stim has to save: it repeats its
-# samples for the same seed on one kind of machine only.
+# How much a method may be slower than the best and still count as equal, and what stim and qsim have to save: the one
+# repeats its samples for the same seed on one kind of machine only, the other is not everywhere.
 _EQUAL_SECONDS, _WORTH_LEAVING_AER_SECONDS = 0.005, 0.1
 
-_COMPLEX_BYTES = 16
+_COMPLEX_BYTES, _SINGLE_COMPLEX_BYTES = 16, 8
 _MOST_REPEATS = 10**9
 # Beyond it amplitudes are not counted any more, so that every figure stays a number.
 _UNTHINKABLE_BITS = 60
@@ -58,6 +61,12 @@ _PER_TABLEAU_SHOT = 1.2e-10  # times qubits cubed
 _PER_BOND_GATE, _PER_BOND_CUBED = 5e-6, 2.2e-8
 _PER_SITE_SHOT, _PER_SITE_BOND_SQUARED = 2.5e-6, 2.2e-8
 _STIM_PER_GATE, _STIM_PER_SHOT_BIT = 4e-6, 4e-9
+# Gates on one qubit cost qsim next to nothing: they become part of those on two.
+_QSIM_PER_GATE, _QSIM_PER_AMPLITUDE, _QSIM_PER_SAMPLED_AMPLITUDE = 6e-6, 5e-10, 8e-9
+_QSIM_WIDER, _QSIM_PER_SHOT, _QSIM_BYTES_PER_SHOT = 4, 4e-7, 140
+# How far one gate can turn the state by being rounded to single precision (4.2e-8 was reached, with angles made for
+# it), and how likely an outcome may be, among all shots, that could not occur without that.
+_SINGLE_TURN, _IMPOSSIBLE_RISK = 1e-7, 1e-3
 
 _T_COUNT = {"t": 1, "tdg": 1, "ccx": 7, "ccz": 7, "cswap": 7, "rccx": 4, "ch": 2, "cs": 3, "csdg": 3, "csx": 3}
 _ROTATION_NAMES = "p rx ry rz u u1 u2 u3 r rxx ryy rzz rzx cp cu1 crx cry crz cu cu3 gphase"
@@ -250,19 +259,21 @@ def analyse(circuit: Any, *, noisy: bool = False) -> Analysis:
     )
 
 
-def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits) -> bool:
-    """Whether a probe could find a better method than those that need none."""
+def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits, *, qsim: bool = False) -> bool:
+    """Whether a probe could find a better method than those that need none; ``qsim`` says whether that is one of
+    them."""
     if analysis.two_qubit_gates + analysis.wider_gates == 0 or analysis.dynamic:
         return False
     if analysis.active_qubits * analysis.two_qubit_gates > _MOST_LOGGED_BONDS:
         return False
-    return _bound_is_useless(analysis) and _best_repeatable(analysis, shots, limits) > _PROBE_FLOOR_SECONDS
+    return _bound_is_useless(analysis) and _best(analysis, shots, limits, qsim) > _PROBE_FLOOR_SECONDS
 
 
-def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits) -> Probe | None:
+def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits, *, qsim: bool = False) -> Probe | None:
     """Try ``circuit``, compiled for the method, as a matrix product state with growing bond dimensions: until
-    nothing is thrown away, or the next attempt would cost more than it may save. Seeds and shots do not matter."""
-    budget = min(limits.cpu_seconds, _best_repeatable(analysis, shots, limits)) * _PROBE_SHARE
+    nothing is thrown away, or the next attempt would cost more than it may save, with ``qsim`` or without. Seeds and
+    shots do not matter."""
+    budget = min(limits.cpu_seconds, _best(analysis, shots, limits, qsim)) * _PROBE_SHARE
     found = None
     for cap in PROBE_BONDS:
         work = found.work * 8 if found else analysis.crossings * cap**3
@@ -363,9 +374,17 @@ def forecasts(analysis: Analysis, shots: int) -> dict[str, Forecast]:
 
 
 def objection(
-    forecast: Forecast, limits: CircuitLimits, *, reproducible: bool, allowed: Collection[str] = METHODS
+    forecast: Forecast,
+    limits: CircuitLimits,
+    *,
+    reproducible: bool,
+    allowed: Collection[str] = METHODS,
+    insisted: bool = False,
 ) -> tuple[str, str]:
-    """Why a method cannot take the circuit within ``limits.memory_bytes``: code and sentence, empty if it can."""
+    """Why a method cannot take the circuit within ``limits.memory_bytes``: code and sentence, empty if it can.
+
+    ``insisted`` says that the spec names the methods it wants, so that whoever repeats the run knows.
+    """
     if forecast.method not in allowed:
         return "method_not_allowed", f"the operator allows {', '.join(allowed)} only"
     if forecast.code:
@@ -375,6 +394,11 @@ def objection(
             "the job has to be repeatable bit for bit, and stim repeats its samples only in the same version on the "
             "same kind of processor; without seed, replay and agreement it would pass"
         )
+    if reproducible and forecast.method == QSIM and not insisted:
+        return "not_reproducible", (
+            "the job has to be repeatable by others, who may not have it; if allowed_backends names it, or without "
+            "seed, replay and agreement, it would pass"
+        )
     if forecast.memory_bytes > limits.memory_bytes:
         return "too_much_memory", (
             f"needs {size(forecast.memory_bytes)} of memory, {size(limits.memory_bytes)} are allowed"
@@ -383,16 +407,22 @@ def objection(
 
 
 def choose(
-    analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool, allowed: Collection[str] = METHODS
+    analysis: Analysis,
+    shots: int,
+    limits: CircuitLimits,
+    *,
+    reproducible: bool,
+    allowed: Collection[str] = BUILT_IN,
+    insisted: bool = False,
 ) -> tuple[str, dict[str, tuple[str, str]]]:
     """The fastest method that can take the circuit (empty if there is none), and each one's :func:`objection`.
 
     Time is only compared here: how much is too much depends on who asks. Aer's methods, whose seeded counts can be
-    repeated elsewhere, go before stim unless it saves a tenth of a second.
+    repeated elsewhere, go before stim and qsim unless these save a tenth of a second.
     """
     all_of_them = forecasts(analysis, shots)
     objections = {
-        method: objection(forecast, limits, reproducible=reproducible, allowed=allowed)
+        method: objection(forecast, limits, reproducible=reproducible, allowed=allowed, insisted=insisted)
         for method, forecast in all_of_them.items()
     }
     free = [all_of_them[method] for method in METHODS if not objections[method][0]]
@@ -403,15 +433,23 @@ def choose(
 
 def hardest(analyses: Sequence[Analysis], shots: int, limits: CircuitLimits) -> Analysis:
     """The one of several circuits of a job that takes longest by its best method, with its ``repeats``."""
-    seconds = [_best_repeatable(each, shots, limits) for each in analyses]
+    seconds = [_best(each, shots, limits) for each in analyses]
     most = max(seconds)
     together = sum(seconds) / most if most < math.inf else len(seconds)
     return replace(analyses[seconds.index(most)], repeats=together)
 
 
-def choose_or_refuse(analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool) -> str:
+def choose_or_refuse(
+    analysis: Analysis,
+    shots: int,
+    limits: CircuitLimits,
+    *,
+    reproducible: bool,
+    allowed: Collection[str] = BUILT_IN,
+    insisted: bool = False,
+) -> str:
     """As :func:`choose`; raises :class:`CircuitRejected` if no method is left."""
-    method, objections = choose(analysis, shots, limits, reproducible=reproducible)
+    method, objections = choose(analysis, shots, limits, reproducible=reproducible, allowed=allowed, insisted=insisted)
     if method:
         return method
     why = "; ".join(f"{name} {text if name == STATEVECTOR else code}" for name, (code, text) in objections.items())
@@ -473,6 +511,33 @@ def _stim(analysis: Analysis, shots: int) -> Forecast:
     return Forecast(STIM, seconds, memory, *_not_clifford(analysis))
 
 
+def _qsim(analysis: Analysis, shots: int) -> Forecast:
+    amplitudes = _power(analysis.active_qubits)
+    passes = analysis.two_qubit_gates + _QSIM_WIDER * analysis.wider_gates
+    evolved = amplitudes * (passes * _QSIM_PER_AMPLITUDE + _QSIM_PER_SAMPLED_AMPLITUDE)
+    seconds = _FIXED_SECONDS + analysis.gates * _QSIM_PER_GATE + evolved + shots * _QSIM_PER_SHOT
+    memory = amplitudes * _SINGLE_COMPLEX_BYTES + shots * _QSIM_BYTES_PER_SHOT
+    return Forecast(QSIM, seconds, memory, *_not_for_single_precision(analysis, shots))
+
+
+def _not_for_single_precision(analysis: Analysis, shots: int) -> tuple[str, str]:
+    """What qsim cannot take: Born's rule is checked of results, so an outcome of probability 0 must not come up by
+    rounding. The state is turned by at most so much a gate, and what it gains where it had nothing is the square."""
+    if analysis.feed_forward:
+        return "feed_forward", "gates depend on outcomes; a circuit without `if` would pass"
+    if analysis.noisy:
+        return "no_noise", "has no noise here; without it it would pass"
+    if analysis.dynamic:
+        return "mid_circuit", "takes measurements at the end only, and it measures or resets on the way"
+    most = int(math.sqrt(_IMPOSSIBLE_RISK / max(shots, 1)) / _SINGLE_TURN)
+    if analysis.gates > most:
+        return "imprecise", (
+            f"in single precision {analysis.gates} gates could give outcomes that cannot occur; at most {most} would "
+            f"pass with {shots} shots"
+        )
+    return "", ""
+
+
 def _mps(analysis: Analysis, shots: int) -> Forecast:
     probe, bits = analysis.probe, min(analysis.bond_bits, _UNTHINKABLE_BITS)
     exact = probe is not None and probe.exact
@@ -505,6 +570,7 @@ _FORECASTS = {
     MPS: _mps,
     STIM: _stim,
     DENSITY_MATRIX: _density_matrix,
+    QSIM: _qsim,
 }
 _KNOWN_BITS = 6
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -514,12 +580,12 @@ def _bound_is_useless(analysis: Analysis) -> bool:
     return analysis.bond_bits > _KNOWN_BITS
 
 
-def _best_repeatable(analysis: Analysis, shots: int, limits: CircuitLimits) -> float:
-    """Seconds by the best method whose counts can be repeated anywhere; infinite if there is none."""
+def _best(analysis: Analysis, shots: int, limits: CircuitLimits, qsim: bool = False) -> float:
+    """Seconds by the best method whose counts can be repeated anywhere, or by ``qsim``; infinite if there is none."""
     free = (
         forecast
         for forecast in forecasts(analysis, shots).values()
-        if not objection(forecast, limits, reproducible=True)[0]
+        if not objection(forecast, limits, reproducible=True, insisted=qsim)[0]
     )
     return min((forecast.seconds for forecast in free), default=math.inf)
 
@@ -543,7 +609,7 @@ def _not_for_stabilizer(analysis: Analysis) -> tuple[str, str]:
 
 
 def _handicapped(forecast: Forecast) -> float:
-    return forecast.seconds + (_WORTH_LEAVING_AER_SECONDS if forecast.method == STIM else 0.0)
+    return forecast.seconds + (_WORTH_LEAVING_AER_SECONDS if forecast.method in (STIM, QSIM) else 0.0)
 
 
 def _around(analysis: Analysis, shots: int) -> float:

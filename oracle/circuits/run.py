@@ -8,16 +8,27 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oracle.circuits.analysis import ANALYSE, AUTOMATIC, PLAIN, Analysis
+from oracle.circuits.analysis import ANALYSE, AUTOMATIC, METHODS, PLAIN, Analysis
 from oracle.circuits.instructions import Part, parts, read_work
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY, LintReport, lint
 from oracle.circuits.observables import Observable, bases, bound, parse_observables
 from oracle.jobs.errors import CircuitRejected
 from oracle.jobs.noise import NOISELESS, Noise
+
+SIMULATOR = "aer"
+"""What a spec calls a simulator that may choose its method; :data:`SIMULATOR`, a dot and a method is that one."""
+
+
+def named_methods(quantum: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The methods of a simulator to which the section ``quantum`` of a spec restricts itself, ``None`` if it does
+    not."""
+    allowed = quantum.get("constraints", {}).get("allowed_backends", [])
+    named = tuple(method for method in METHODS if f"{SIMULATOR}.{method}" in allowed)
+    return named if named and SIMULATOR not in allowed else None
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,8 @@ class RunRequest:
     (:func:`oracle.circuits.plain.plain_document`) that is as untrusted as the source. ``threads`` are for one run;
     seeded counts do not depend on them. ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every
     shot in order) or ``expectation`` (values of ``observables``, unless the document's PUBs name their own). Every
-    circuit takes ``shots``, with ``noise`` after its gates.
+    circuit takes ``shots``, with ``noise`` after its gates. Where the method is left open, it is one of ``methods``;
+    ``insisted`` says that the spec names these.
     """
 
     source: bytes
@@ -41,6 +53,8 @@ class RunRequest:
     threads: int = 1
     result: str = COUNTS
     observables: tuple[Observable, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    insisted: bool = False
     noise: Noise = NOISELESS
 
     @classmethod
@@ -49,7 +63,9 @@ class RunRequest:
         observables = parse_observables(quantum.get("observables", []))
         result = quantum.get("result", COUNTS)
         asked = {"result": result, "observables": observables, "noise": Noise.of_spec(quantum)}
-        return cls(source, quantum["format"], quantum["shots"], seed, limits, **asked)
+        request = cls(source, quantum["format"], quantum["shots"], seed, limits, **asked)
+        named = named_methods(quantum)
+        return request if named is None else replace(request, methods=named, insisted=True)
 
     def lint(self) -> LintReport:
         """How large it is, without any parser. Raises :class:`CircuitRejected`, also for the shots."""

@@ -318,6 +318,8 @@ def as_message(request: RunRequest) -> dict[str, Any]:
         "result": request.result,
         "observables": request.observables,
         "noise": request.noise.as_dict(),
+        "methods": request.methods,
+        "insisted": request.insisted,
     }
 
 

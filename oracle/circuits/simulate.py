@@ -1,4 +1,4 @@
-"""Running parsed circuits on Qiskit Aer or stim. Imported by the sandbox worker; imports Qiskit on first use."""
+"""Running parsed circuits on Qiskit Aer, stim or qsim. Imported by the sandbox worker; imports Qiskit on first use."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from oracle.circuits import clifford, qsim
 from oracle.circuits.analysis import (
     METHODS,
     MPS,
+    QSIM,
     REPRODUCIBLE,
     REQUESTS,
     STABILIZER,
@@ -27,7 +29,7 @@ from oracle.circuits.analysis import (
     refuse_unsuitable,
     wants_probe,
 )
-from oracle.circuits.clifford import as_clifford, sample
+from oracle.circuits.clifford import as_clifford
 from oracle.circuits.instructions import Part
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY
 from oracle.circuits.load import check_circuit, depth_of, instructions_digest, load_all
@@ -240,7 +242,7 @@ def _facts(circuit: Any, prepared: _Prepared, measured: _Measured, digest: str) 
         "depth": depth_of(circuit),
         "operations": {name: int(number) for name, number in circuit.count_ops().items()},
         "method": prepared.method,
-        "engine": STIM if prepared.method == STIM else f"aer-{prepared.method}",
+        "engine": prepared.method if prepared.method in (STIM, QSIM) else f"aer-{prepared.method}",
         "transpiled_digest": digest,
     }
 
@@ -297,6 +299,8 @@ def versions(method: str) -> dict[str, str]:
         import stim
 
         return {**named, "stim": stim.__version__}
+    if method == QSIM:
+        return {**named, qsim.PACKAGE: qsim.VERSION}
     import qiskit_aer
 
     return {**named, "qiskit-aer": qiskit_aer.__version__}
@@ -312,22 +316,42 @@ def _method(circuit: Any, request: RunRequest) -> str:
     """The method asked for, or the best one if that is left to us. Raises :class:`CircuitRejected`."""
     if request.method not in REQUESTS:
         raise CircuitRejected("unknown_method", f"{request.method[:40]!r} is not one of {', '.join(METHODS)}")
-    if request.method == STIM and request.result == MEMORY:
-        raise CircuitRejected("no_memory", "stim keeps no shots in order", field="method")
+    if request.method in (STIM, QSIM) and request.result == MEMORY:
+        raise CircuitRejected("no_memory", f"{request.method} keeps no shots in order", field="method")
+    if request.method == QSIM and qsim.absence():
+        raise CircuitRejected("not_offered", f"qsim: {qsim.absence()}", field="method")
     if request.method not in METHODS:
         reproducible = request.method == REPRODUCIBLE or request.result == MEMORY
-        analysis = _analysed(circuit, request)
-        return choose_or_refuse(analysis, request.shots, request.limits, reproducible=reproducible)
+        kept = {"allowed": _offered(request), "insisted": request.insisted}
+        return choose_or_refuse(
+            _analysed(circuit, request), request.shots, request.limits, reproducible=reproducible, **kept
+        )
     refuse_unsuitable(request.method, analyse(circuit, noisy=bool(request.noise)), request.shots, request.limits)
     return request.method
 
 
+def _offered(request: RunRequest) -> tuple[str, ...]:
+    """The methods to choose from. Raises :class:`CircuitRejected` if only qsim is wanted and it is not here."""
+    lost = {QSIM} if qsim.absence() or request.result == MEMORY else set()
+    offered = tuple(method for method in request.methods if method not in lost)
+    if not offered:
+        why = qsim.absence() or "it keeps no shots in order"
+        raise CircuitRejected("not_offered", f"only qsim may run it: {why}", field="allowed_backends")
+    return offered
+
+
 def _analysed(circuit: Any, request: RunRequest) -> Analysis:
-    analysis = analyse(circuit, noisy=bool(request.noise))
-    if not wants_probe(analysis, request.shots, request.limits):
+    analysis, fast = analyse(circuit, noisy=bool(request.noise)), _may_go_to_qsim(request)
+    if not wants_probe(analysis, request.shots, request.limits, qsim=fast):
         return analysis
-    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits)
+    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits, qsim=fast)
     return replace(analysis, probe=found)
+
+
+def _may_go_to_qsim(request: RunRequest) -> bool:
+    """Never true for what others repeat unless its spec says so: they have to come to the same choice without it."""
+    portable = request.method == REPRODUCIBLE and not request.insisted
+    return QSIM in request.methods and request.result != MEMORY and not portable and not qsim.absence()
 
 
 def _compiled(circuit: Any, method: str, noise: Noise = NOISELESS) -> Any:
@@ -337,6 +361,8 @@ def _compiled(circuit: Any, method: str, noise: Noise = NOISELESS) -> Any:
         return circuit
     if method in (STABILIZER, STIM):
         return as_clifford(circuit)
+    if method == QSIM:
+        return circuit
     native = _native(method)
     # The pass manager would give back a copy, and take longer than a small circuit's simulation. Of a large one it puts
     # gates on the same qubits together, which Aer can then fuse to fewer: a fifth of the time.
@@ -379,7 +405,9 @@ def _is_basic(instruction: Any) -> bool:
 def _measured(prepared: _Prepared, request: RunRequest, seed: int) -> _Measured:
     circuit, limits = prepared.circuit, request.limits
     if prepared.method == STIM:
-        found = _Measured(sample(circuit, request.shots, seed, limits.outcomes, request.noise), [])
+        found = _Measured(clifford.sample(circuit, request.shots, seed, limits.outcomes, request.noise), [])
+    elif prepared.method == QSIM:
+        found = _Measured(qsim.sample(circuit, request.shots, seed, limits.outcomes), [])
     else:
         asked = {"memory": request.result == MEMORY, "noise": request.noise}
         found = _run(circuit, prepared.method, request.shots, seed, request.threads, **asked)

@@ -36,12 +36,7 @@ def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None)
     Raises :class:`InputError` for unusable numbers, :class:`~oracle.jobs.errors.CircuitRejected` for a circuit that
     no simulator can take, with the reason of each.
     """
-    from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
-    from oracle.routing.route import reproducible
-
-    spec = _spec(draft, shots, seed)
-    method = REPRODUCIBLE if reproducible(spec) else AUTOMATIC
-    request = replace(_request(draft, spec), method=method)
+    request = _request(draft, _spec(draft, shots, seed))
     with _backend() as backend:
         return backend.result(backend.submit(request, "simulate"))
 
@@ -87,9 +82,13 @@ def _spec(draft: Draft, shots: int | None, seed: int | None) -> dict[str, Any]:
 
 
 def _request(draft: Draft, spec: dict[str, Any]) -> RunRequest:
+    from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
+    from oracle.routing.route import reproducible
+
     quantum = spec["quantum"]
     if draft.lint.qubits > LIMITS.qubits:
         raise CircuitRejected(
             "too_many_qubits", f"it has {draft.lint.qubits} qubits, the limit is {LIMITS.qubits}", field="circuit"
         )
-    return RunRequest.of_spec(draft.circuit, quantum, quantum["seed"], LIMITS)
+    request = RunRequest.of_spec(draft.circuit, quantum, quantum["seed"], LIMITS)
+    return replace(request, method=REPRODUCIBLE if reproducible(spec) else AUTOMATIC)

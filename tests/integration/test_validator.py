@@ -301,6 +301,21 @@ def test_validator__other_versions_there__keeps_silent_and_the_period_decides(be
     assert (history.state, history.tier, history.to_validator) == (State.SETTLED, Tier.UNCHALLENGED, 0)
 
 
+def test_validator__spec_names_qsim__is_replayed_where_it_is_and_not_comparable_where_it_is_not(bench):
+    named = {"quantum": {"shots": 400, "constraints": {"allowed_backends": ["aer.qsim"]}}}
+    there = bench.submit("replay", **named)
+    bench.deliver()
+    bench.judge()
+    elsewhere = bench.submit("replay", **named)
+    bench.deliver()
+    bench.judge(qsim=False)
+
+    assert bench.ending(there) == (State.SETTLED, "accepted")
+    assert read_judged(bench.verdicts, there).report["thresholds"]["engine"] == "qsim"
+    assert bench.ending(elsewhere) == (State.COMPLETED, "silent: inconclusive")
+    assert "not comparable" in bench.statement(elsewhere) and "switched off" in bench.statement(elsewhere)
+
+
 def test_validator__several_results__are_judged_in_one_transaction(bench):
     job_ids = [bench.submit(quantum={"circuit": "ghz.qasm", "shots": shots}) for shots in (100, 200, 300)]
     bench.deliver()

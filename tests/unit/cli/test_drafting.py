@@ -79,7 +79,7 @@ def test_simulate__explain__shows_the_choice_and_every_candidate(qscrow, draft):
     shown = qscrow("simulate", draft, "--explain").out
 
     assert shown.startswith("local_simulator: aer.stabilizer")
-    for name in ("stabilizer", "statevector", "matrix_product_state", "density_matrix", "stim"):
+    for name in ("stabilizer", "statevector", "matrix_product_state", "density_matrix", "stim", "qsim"):
         assert f"aer.{name}  [" in shown
     assert "+ aer.stabilizer  [taken]" in shown and "Clifford" in shown
 
