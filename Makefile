@@ -11,6 +11,7 @@ export PATH := $(FOUNDRY)/anvil-linux-amd64/bin:$(FOUNDRY)/forge-linux-amd64/bin
 PYTEST := $(BIN)/python -m pytest -p no:pytest-brownie
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK_TITLE := \# Full lock of every dependency, with hashes, for Python 3.11 to 3.13. Made from pyproject.toml by `make lock`.
+FAST_TITLE := \# The extra `fast` as the tests use it: of qsimcirq only the compiled simulator is loaded, so Cirq (180 MB) can stay away.
 JS_IPFS := build/js-ipfs
 JS_IPFS_PACKAGES := ipfs-unixfs-importer@17.1.1 ipfs-unixfs-exporter@16.2.2 @ipld/car@5.4.7 multiformats@14.0.5 \
     blockstore-core@7.0.1 ipfs-core@0.18.1 ipfs-http-server@0.15.1
@@ -76,7 +77,7 @@ analysis-venv: $(ANALYSIS)/.stamp ## the analysers' own Python environment
 contracts-setup: node_modules/.stamp ## the compiler and the chain tools, from npm
 	@scripts/setup_solc.sh
 
-$(VENV)/.stamp: requirements.txt pyproject.toml
+$(VENV)/.stamp: requirements.txt requirements-fast.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	    || { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
@@ -84,6 +85,7 @@ $(VENV)/.stamp: requirements.txt pyproject.toml
 	@echo "setting up $(VENV) (once, a minute or two)" >&2
 	@$(PYTHON) -m venv $(VENV) >&2
 	@$(PIP) --require-hashes -r requirements.txt >&2
+	@$(PIP) --require-hashes --no-deps -r requirements-fast.txt >&2
 	@$(PIP) --no-deps --no-build-isolation -e . >&2
 	@touch $@
 
@@ -121,6 +123,9 @@ lock: ## resolve requirements.txt anew (needs uv)
 	@{ head -2 requirements-analysis.txt; cat requirements-analysis.new; } >requirements-analysis.both
 	@mv requirements-analysis.both requirements-analysis.txt && rm requirements-analysis.new
 	@{ echo '$(LOCK_TITLE)'; cat requirements.txt; } >requirements.txt.new && mv requirements.txt.new requirements.txt
+	sed -n 's/^fast = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header --no-deps --quiet - -o requirements-fast.new
+	@{ echo '$(FAST_TITLE)'; cat requirements-fast.new; } >requirements-fast.txt && rm requirements-fast.new
 
 clean: ## remove everything the other targets made
 	rm -rf $(VENV) $(ANALYSIS) node_modules build reports .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info

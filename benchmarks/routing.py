@@ -2,6 +2,7 @@
 
 Times are CPU seconds in a fresh confined process per run (``automatic`` in one like it), so that other work on the
 machine counts little. ``router`` is everything a node pays for: analysis, probe, compilation for the method, and run;
+with the extra ``fast``, and where it then takes qsim, as ``built_in`` without;
 ``automatic`` is transpilation with a ready pass manager, and run. Loading is the same for all and not in either. A
 method that a run may not exceed ``LIMIT`` seconds with counts as that at least. Memory is the peak of the process less
 what it had before, against the forecast.
@@ -22,6 +23,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bench import ROOT, ghz, publish  # noqa: F401  (bench puts the package on the path)
@@ -50,20 +52,26 @@ def main() -> None:
 
 def measure(name: str, source: bytes) -> dict[str, Any]:
     """One row: what the router chose, its time and memory, Aer's ``automatic``, and the other methods."""
-    from oracle.circuits.analysis import METHODS, choose, forecasts
+    from oracle.circuits.analysis import METHODS, QSIM, choose, forecasts
 
     analysis, _, _ = in_child(lambda: analysis_of(source))
     if isinstance(analysis, str):
         return {"error": analysis}
-    found, choice = forecasts(analysis, SHOTS), choose(analysis, SHOTS, limits(), reproducible=False)[0]
+    found, choice = (
+        forecasts(analysis, SHOTS),
+        choose(analysis, SHOTS, limits(), reproducible=False, allowed=METHODS)[0],
+    )
     row: dict[str, Any] = {"qubits": analysis.qubits, "gates": analysis.gates, "chosen": choice or "none"}
     # In turns, so that a busy moment falls on all.
-    router, automatic = [], []
+    measured = {"router": run_routed, "automatic": run_automatic} | (
+        {"built_in": run_built_in} if choice == QSIM else {}
+    )
+    found_by: dict[str, list[dict[str, Any]]] = {name: [] for name in measured}
     for _ in range(ROUNDS):
-        for runs, run in ((router, run_routed), (automatic, run_automatic)):
-            if not runs or runs[0]["seconds"] < 1:
-                runs.append(timed(lambda run=run: run(source)))
-    row["router"], row["automatic"] = middle(router), middle(automatic)
+        for how, run in measured.items():
+            if not found_by[how] or found_by[how][0]["seconds"] < 1:
+                found_by[how].append(timed(lambda run=run: run(source)))
+    row |= {how: middle(runs) for how, runs in found_by.items()}
     singles = {}
     for method in METHODS:
         if not found[method].code and found[method].seconds < LIMIT / 4 and found[method].memory_bytes < 2**32:
@@ -138,35 +146,49 @@ def overhead() -> dict[str, Any]:
 
 
 def run_routed(source: bytes) -> str:
-    """As a node runs it, from the loaded circuit on; returns the method."""
-    from oracle.circuits.clifford import sample
-    from oracle.circuits.simulate import _compiled, _method, _run, _unfolded
+    """As a node with the extra ``fast`` runs it, from the loaded circuit on; returns the method."""
+    return run_asked(request(source))
 
-    circuit = loaded(source)
+
+def run_built_in(source: bytes) -> str:
+    """As a node without any extra runs it; returns the method."""
+    from oracle.circuits.analysis import BUILT_IN
+
+    return run_asked(replace(request(source), methods=BUILT_IN))
+
+
+def run_asked(asked: Any) -> str:
+    """By the method that is best for it; returns that."""
+    from oracle.circuits.simulate import _method, _unfolded
+
+    circuit = loaded(asked.source)
     begin()
     plain = _unfolded(circuit)
-    method = _method(plain, request(source))
-    compiled = _compiled(plain, method)
-    if method == "stim":
-        sample(compiled, SHOTS, 1, limits().outcomes)
-    else:
-        _run(compiled, method, SHOTS, 1)
+    method = _method(plain, asked)
+    sample(plain, method)
     return method
 
 
 def run_method(source: bytes, method: str) -> str:
     """One method by name, without analysis."""
-    from oracle.circuits.clifford import sample
-    from oracle.circuits.simulate import _compiled, _run, _unfolded
+    from oracle.circuits.simulate import _unfolded
 
     circuit = loaded(source)
     begin()
-    compiled = _compiled(_unfolded(circuit), method)
-    if method == "stim":
-        sample(compiled, SHOTS, 1, limits().outcomes)
+    sample(_unfolded(circuit), method)
+    return method
+
+
+def sample(circuit: Any, method: str) -> None:
+    """Compile and run."""
+    from oracle.circuits import clifford, qsim
+    from oracle.circuits.simulate import _compiled, _run
+
+    compiled = _compiled(circuit, method)
+    if method in ("stim", "qsim"):
+        (clifford if method == "stim" else qsim).sample(compiled, SHOTS, 1, limits().outcomes)
     else:
         _run(compiled, method, SHOTS, 1)
-    return method
 
 
 def run_automatic(source: bytes) -> str:
@@ -292,8 +314,12 @@ def zoo() -> dict[str, bytes]:
         "layers linear 24": layers(24, 4),
         "layers linear 60": layers(60, 4),
         "random all-to-all 10": tangle(10, 10),
+        "random all-to-all 16": tangle(16, 20),
+        "random all-to-all 18": tangle(18, 20),
         "random all-to-all 20": tangle(20, 20),
+        "random all-to-all 22": tangle(22, 20),
         "random all-to-all 24": tangle(24, 4),
+        "random all-to-all 26": tangle(26, 4),
         "random all-to-all 40": tangle(40, 40),
         "QFT 12": qft(12),
         "QFT 20": qft(20),

@@ -1,4 +1,4 @@
-"""Qiskit Aer, in the confined processes of an executor."""
+"""Qiskit Aer, stim and qsim, in the confined processes of an executor."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 
 from oracle.backends.base import BackendStatus, Backlog, Capabilities, Estimate, Executor
-from oracle.circuits.analysis import ANALYSE, REPRODUCIBLE, Analysis, choose, forecasts
+from oracle.circuits.analysis import ANALYSE, QSIM, REPRODUCIBLE, Analysis, choose, forecasts
 from oracle.circuits.limits import CircuitLimits
-from oracle.circuits.run import Run, RunRequest, RunResult
-from oracle.jobs.errors import InputError
+from oracle.circuits.qsim import absence
+from oracle.circuits.run import SIMULATOR, Run, RunRequest, RunResult
+from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.routing.candidates import LOCAL, Candidate
 
 _BYTES_PER_AMPLITUDE = 16
@@ -28,14 +29,24 @@ class AerBackend:
     """Runs on ``executor``, which it closes. References last as long as it does.
 
     ``kind`` is the router's name for the place: ``local_simulator``, or ``managed_simulator`` for a cluster. Every run
-    may use ``threads``; workers times threads should be the cores there are.
+    may use ``threads``; workers times threads should be the cores there are. Without ``qsim``, and on a cluster, whose
+    machines may not have it, circuits run on the others only.
     """
 
-    name = "aer"
+    name = SIMULATOR
 
-    def __init__(self, executor: Executor, limits: CircuitLimits | None = None, *, kind: str = LOCAL, threads: int = 1):
+    def __init__(
+        self,
+        executor: Executor,
+        limits: CircuitLimits | None = None,
+        *,
+        kind: str = LOCAL,
+        threads: int = 1,
+        qsim: bool = True,
+    ):
         self._executor = executor
         self._kind, self._threads = kind, threads
+        self._absent = _absent(kind, qsim)
         self._limits = limits or CircuitLimits()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -51,11 +62,21 @@ class AerBackend:
         """This backend as the router weighs it, with the wait that its backlog means now."""
         backlog = self.backlog()
         wait = backlog.seconds / max(1, backlog.workers) if backlog.queued else 0.0
-        return Candidate(self.name, self._kind, self._limits.qubits, limits=self._limits, queue_seconds=wait)
+        return Candidate(
+            self.name,
+            self._kind,
+            self._limits.qubits,
+            limits=self._limits,
+            absent=self._absent,
+            queue_seconds=wait,
+        )
 
     def analyse(self, request: RunRequest, timeout: float | None = None) -> Analysis:
         """What the circuit of ``request`` is, found in a confined process. Raises as :meth:`result` does."""
-        run = self._executor.submit(replace(request, method=ANALYSE))
+        methods = self._methods(request)
+        if request.method == REPRODUCIBLE and not request.insisted:
+            methods = tuple(method for method in methods if method != QSIM)
+        run = self._executor.submit(replace(request, method=ANALYSE, methods=methods))
         try:
             return run.result(timeout)
         except CancelledError:
@@ -71,7 +92,15 @@ class AerBackend:
         method = request.method
         if method not in found:
             portable = method == REPRODUCIBLE
-            method, _ = choose(analysis, request.shots, request.limits, reproducible=portable)
+            wanted = self._offered(request)
+            method, _ = choose(
+                analysis,
+                request.shots,
+                request.limits,
+                reproducible=portable,
+                allowed=wanted.methods,
+                insisted=wanted.insisted,
+            )
         if not method:
             return Estimate(request.limits.wall_seconds, request.limits.memory_bytes)
         loading = analysis.repeats * analysis.gates * _SECONDS_PER_GATE
@@ -92,12 +121,13 @@ class AerBackend:
         )
 
     def submit(self, request: RunRequest, tag: str, *, expected_seconds: float = 0.0) -> str:
-        """See :class:`~oracle.backends.base.Backend`."""
+        """See :class:`~oracle.backends.base.Backend`. Raises :class:`CircuitRejected` if the request names methods and
+        none is here."""
         with self._lock:
             if known := self._tags.get(tag):
                 return known
             reference = f"aer-{next(self._numbers)}"
-            self._runs[reference] = self._executor.submit(replace(request, threads=self._threads))
+            self._runs[reference] = self._executor.submit(replace(self._offered(request), threads=self._threads))
             self._seconds[reference] = expected_seconds
             self._tags[tag] = reference
             return reference
@@ -143,6 +173,17 @@ class AerBackend:
         """See :class:`~oracle.backends.base.Backend`."""
         self._executor.close()
 
+    def _offered(self, request: RunRequest) -> RunRequest:
+        """``request`` without the methods that are absent. Raises :class:`CircuitRejected` if that leaves none."""
+        methods = self._methods(request)
+        if not methods:
+            why = f"only {', '.join(request.methods)} may run it: {self._absent[QSIM]}"
+            raise CircuitRejected("not_offered", why, field="allowed_backends")
+        return replace(request, methods=methods)
+
+    def _methods(self, request: RunRequest) -> tuple[str, ...]:
+        return tuple(method for method in request.methods if method not in self._absent)
+
     def _run(self, reference: str) -> Run:
         with self._lock:
             if run := self._runs.get(reference):
@@ -154,3 +195,14 @@ class AerBackend:
             self._runs.pop(reference, None)
             self._seconds.pop(reference, None)
             self._tags = {tag: known for tag, known in self._tags.items() if known != reference}
+
+
+def _absent(kind: str, qsim: bool) -> dict[str, str]:
+    """The methods that are not there, and why."""
+    if not qsim:
+        why = "the operator has it switched off; another oracle may offer it"
+    elif kind != LOCAL:
+        why = "the machines of a cluster may not have it; an oracle with a pool of its own may"
+    else:
+        why = absence()
+    return {QSIM: why} if why else {}

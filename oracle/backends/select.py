@@ -15,11 +15,13 @@ from oracle.routing.candidates import MANAGED
 class ExecutorSettings(Protocol):
     """What :func:`open_backend` reads of a node's settings.
 
-    ``executor`` is ``pool`` or ``dask``. ``workers`` is for the pool; 0 means one per core. ``dask_scheduler`` is an
-    address such as ``tcp://host:8786``; ``tls://`` needs the three files, all in PEM.
+    ``executor`` is ``pool`` or ``dask``. ``workers`` is for the pool; 0 means one per core; ``qsim`` says whether it
+    may use that where it is installed. ``dask_scheduler`` is an address such as ``tcp://host:8786``; ``tls://`` needs
+    the three files, all in PEM.
     """
 
     executor: str
+    qsim: bool
     workers: int
     dask_scheduler: str
     dask_tls_ca: str
@@ -36,7 +38,7 @@ def open_backend(settings: ExecutorSettings, limits: CircuitLimits | None = None
     if settings.executor == "dask":
         return AerBackend(_executor(settings), limits, kind=MANAGED)
     threads = max(1, cores() // (settings.workers or cores()))
-    return AerBackend(_executor(settings), limits, threads=threads)
+    return AerBackend(_executor(settings), limits, threads=threads, qsim=settings.qsim)
 
 
 def cores() -> int:

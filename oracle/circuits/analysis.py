@@ -25,9 +25,12 @@ from oracle.jobs.errors import CircuitRejected
 AUTOMATIC, REPRODUCIBLE, ANALYSE, PLAIN = "automatic", "reproducible", "analyse", "plain"
 STIM, STABILIZER, STATEVECTOR = "stim", "stabilizer", "statevector"
 MPS, DENSITY_MATRIX = "matrix_product_state", "density_matrix"
+QSIM = "qsim"
 # In the order of preference among those about as fast. Never Aer's extended_stabilizer: its counts are wrong
 # (Qiskit/qiskit-aer#2315).
-METHODS = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM)
+METHODS = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM, QSIM)
+# Those that every worker has; qsim comes with the extra ``fast``.
+BUILT_IN = (STABILIZER, STATEVECTOR, MPS, DENSITY_MATRIX, STIM)
 REQUESTS = (AUTOMATIC, REPRODUCIBLE, ANALYSE, PLAIN, *METHODS)
 
 # Bond dimensions that a probe tries, in turn.
@@ -40,11 +43,11 @@ _HOPELESS_WEIGHT = 5.0
 _PROBE_FLOOR_SECONDS, _PROBE_SHARE = 2.0, 1 / 8
 # Aer's log of bond dimensions has one line for every two-qubit gate and one number a qubit in it.
 _MOST_LOGGED_BONDS = 4_000_000
-# How much a method may be slower than the best and still count as equal, and what stim has to save: it repeats its
-# samples for the same seed on one kind of machine only.
+# How much a method may be slower than the best and still count as equal, and what stim and qsim have to save: the one
+# repeats its samples for the same seed on one kind of machine only, the other is not everywhere.
 _EQUAL_SECONDS, _WORTH_LEAVING_AER_SECONDS = 0.005, 0.1
 
-_COMPLEX_BYTES = 16
+_COMPLEX_BYTES, _SINGLE_COMPLEX_BYTES = 16, 8
 _MOST_REPEATS = 10**9
 # Beyond it amplitudes are not counted any more, so that every figure stays a number.
 _UNTHINKABLE_BITS = 60
@@ -52,10 +55,18 @@ _UNTHINKABLE_BITS = 60
 _FIXED_SECONDS, _PER_GATE, _PER_SHOT = 0.002, 1.3e-5, 1.5e-6
 _PER_REPEATED_GATE, _PER_LOGGED_BOND = 3e-6, 2e-7
 _PER_AMPLITUDE, _PER_MATRIX_ELEMENT = 2.4e-9, 7e-9
+# With noise: what drawing it costs a shot, and a gate of a density matrix once and every time again.
+_PER_NOISY_SHOT, _PER_NOISY_GATE, _PER_REPEATED_NOISY_GATE = 7e-5, 2e-4, 6e-5
 _PER_TABLEAU_SHOT = 1.2e-10  # times qubits cubed
 _PER_BOND_GATE, _PER_BOND_CUBED = 5e-6, 2.2e-8
 _PER_SITE_SHOT, _PER_SITE_BOND_SQUARED = 2.5e-6, 2.2e-8
 _STIM_PER_GATE, _STIM_PER_SHOT_BIT = 4e-6, 4e-9
+# Gates on one qubit cost qsim next to nothing: they become part of those on two.
+_QSIM_PER_GATE, _QSIM_PER_AMPLITUDE, _QSIM_PER_SAMPLED_AMPLITUDE = 6e-6, 5e-10, 8e-9
+_QSIM_WIDER, _QSIM_PER_SHOT, _QSIM_BYTES_PER_SHOT = 4, 4e-7, 140
+# How far one gate can turn the state by being rounded to single precision (4.2e-8 was reached, with angles made for
+# it), and how likely an outcome may be, among all shots, that could not occur without that.
+_SINGLE_TURN, _IMPOSSIBLE_RISK = 1e-7, 1e-3
 
 _T_COUNT = {"t": 1, "tdg": 1, "ccx": 7, "ccz": 7, "cswap": 7, "rccx": 4, "ch": 2, "cs": 3, "csdg": 3, "csx": 3}
 _ROTATION_NAMES = "p rx ry rz u u1 u2 u3 r rxx ryy rzz rzx cp cu1 crx cry crz cu cu3 gphase"
@@ -65,6 +76,9 @@ _PHASES = frozenset(("p", "u1", "rz"))
 _TWO_TERM_NAMES = "cx cy cz ch cp cs csdg csx cu cu1 cu3 crx cry crz rxx ryy rzz rzx ecr ccx ccz c3x c3sqrtx c4x"
 _TWO_TERMS = frozenset(_TWO_TERM_NAMES.split())
 _NO_GATES = ("measure", "reset", "barrier")
+# What Aer's stabilizer runs as one gate.
+_TABLEAU_NAMES = "id x y z h s sdg sx sxdg rz cx cy cz ecr swap"
+_OF_THE_TABLEAU = frozenset((*_NO_GATES, *_TABLEAU_NAMES.split()))
 # Gates that turn every bit string into one, and those that turn it into two at most.
 _ONE_WAY_NAMES = (
     "id x y z s sdg t tdg p u1 rz cx cy cz cs csdg cp cu1 crz rzz swap ccx ccz cswap rccx rc3x c3x c4x global_phase"
@@ -102,7 +116,7 @@ class Analysis:
     ``crossings`` counts gates times cuts they cross. ``outcome_bits`` bounds the logarithm of the number of different
     outcomes. ``repeats`` is 1, or for one of several circuits of a job, as many times as long as this one all of them
     take together. ``mid_circuit`` says that something follows a measurement on its
-    qubit, ``feed_forward`` that something depends on an outcome.
+    qubit, ``feed_forward`` that something depends on an outcome, ``noisy`` that noise follows its gates.
     """
 
     qubits: int
@@ -125,6 +139,7 @@ class Analysis:
     probe: Probe | None = None
     outcome_bits: int = 60
     repeats: float = 1.0
+    noisy: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -149,7 +164,7 @@ class Analysis:
     @property
     def dynamic(self) -> bool:
         """Whether simulating a state means doing so for every shot."""
-        return self.mid_circuit or self.feed_forward or self.resets > 0
+        return self.mid_circuit or self.feed_forward or self.resets > 0 or self.noisy
 
 
 @dataclass(frozen=True)
@@ -167,8 +182,10 @@ class Forecast:
 # --------------------------------------------------------------------------------------- in the sandbox
 
 
-def analyse(circuit: Any) -> Analysis:
-    """The figures of ``circuit``, whose gates must be Qiskit's own; without a probe. Linear in its size."""
+def analyse(circuit: Any, *, noisy: bool = False) -> Analysis:
+    """The figures of ``circuit``, whose gates must be Qiskit's own; without a probe. Linear in its size.
+
+    ``noisy`` says that it is to run with noise, which may turn every bit."""
     from oracle.circuits.load import depth_of
 
     width = circuit.num_qubits
@@ -237,23 +254,26 @@ def analyse(circuit: Any) -> Analysis:
         feed_forward=feed_forward,
         bond_bits=max((min(r, i + 1, width - 1 - i) for i, r in enumerate(_sums(ranks)[:-1])), default=0),
         crossings=sum(_sums(starts)),
-        outcome_bits=min(figures["ways"], circuit.num_clbits),
+        outcome_bits=circuit.num_clbits if noisy else min(figures["ways"], circuit.num_clbits),
+        noisy=noisy,
     )
 
 
-def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits) -> bool:
-    """Whether a probe could find a better method than those that need none."""
+def wants_probe(analysis: Analysis, shots: int, limits: CircuitLimits, *, qsim: bool = False) -> bool:
+    """Whether a probe could find a better method than those that need none; ``qsim`` says whether that is one of
+    them."""
     if analysis.two_qubit_gates + analysis.wider_gates == 0 or analysis.dynamic:
         return False
     if analysis.active_qubits * analysis.two_qubit_gates > _MOST_LOGGED_BONDS:
         return False
-    return _bound_is_useless(analysis) and _best_repeatable(analysis, shots, limits) > _PROBE_FLOOR_SECONDS
+    return _bound_is_useless(analysis) and _best(analysis, shots, limits, qsim) > _PROBE_FLOOR_SECONDS
 
 
-def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits) -> Probe | None:
+def probe(circuit: Any, analysis: Analysis, shots: int, limits: CircuitLimits, *, qsim: bool = False) -> Probe | None:
     """Try ``circuit``, compiled for the method, as a matrix product state with growing bond dimensions: until
-    nothing is thrown away, or the next attempt would cost more than it may save. Seeds and shots do not matter."""
-    budget = min(limits.cpu_seconds, _best_repeatable(analysis, shots, limits)) * _PROBE_SHARE
+    nothing is thrown away, or the next attempt would cost more than it may save, with ``qsim`` or without. Seeds and
+    shots do not matter."""
+    budget = min(limits.cpu_seconds, _best(analysis, shots, limits, qsim)) * _PROBE_SHARE
     found = None
     for cap in PROBE_BONDS:
         work = found.work * 8 if found else analysis.crossings * cap**3
@@ -354,9 +374,17 @@ def forecasts(analysis: Analysis, shots: int) -> dict[str, Forecast]:
 
 
 def objection(
-    forecast: Forecast, limits: CircuitLimits, *, reproducible: bool, allowed: Collection[str] = METHODS
+    forecast: Forecast,
+    limits: CircuitLimits,
+    *,
+    reproducible: bool,
+    allowed: Collection[str] = METHODS,
+    insisted: bool = False,
 ) -> tuple[str, str]:
-    """Why a method cannot take the circuit within ``limits.memory_bytes``: code and sentence, empty if it can."""
+    """Why a method cannot take the circuit within ``limits.memory_bytes``: code and sentence, empty if it can.
+
+    ``insisted`` says that the spec names the methods it wants, so that whoever repeats the run knows.
+    """
     if forecast.method not in allowed:
         return "method_not_allowed", f"the operator allows {', '.join(allowed)} only"
     if forecast.code:
@@ -366,6 +394,11 @@ def objection(
             "the job has to be repeatable bit for bit, and stim repeats its samples only in the same version on the "
             "same kind of processor; without seed, replay and agreement it would pass"
         )
+    if reproducible and forecast.method == QSIM and not insisted:
+        return "not_reproducible", (
+            "the job has to be repeatable by others, who may not have it; if allowed_backends names it, or without "
+            "seed, replay and agreement, it would pass"
+        )
     if forecast.memory_bytes > limits.memory_bytes:
         return "too_much_memory", (
             f"needs {size(forecast.memory_bytes)} of memory, {size(limits.memory_bytes)} are allowed"
@@ -374,16 +407,22 @@ def objection(
 
 
 def choose(
-    analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool, allowed: Collection[str] = METHODS
+    analysis: Analysis,
+    shots: int,
+    limits: CircuitLimits,
+    *,
+    reproducible: bool,
+    allowed: Collection[str] = BUILT_IN,
+    insisted: bool = False,
 ) -> tuple[str, dict[str, tuple[str, str]]]:
     """The fastest method that can take the circuit (empty if there is none), and each one's :func:`objection`.
 
     Time is only compared here: how much is too much depends on who asks. Aer's methods, whose seeded counts can be
-    repeated elsewhere, go before stim unless it saves a tenth of a second.
+    repeated elsewhere, go before stim and qsim unless these save a tenth of a second.
     """
     all_of_them = forecasts(analysis, shots)
     objections = {
-        method: objection(forecast, limits, reproducible=reproducible, allowed=allowed)
+        method: objection(forecast, limits, reproducible=reproducible, allowed=allowed, insisted=insisted)
         for method, forecast in all_of_them.items()
     }
     free = [all_of_them[method] for method in METHODS if not objections[method][0]]
@@ -394,15 +433,23 @@ def choose(
 
 def hardest(analyses: Sequence[Analysis], shots: int, limits: CircuitLimits) -> Analysis:
     """The one of several circuits of a job that takes longest by its best method, with its ``repeats``."""
-    seconds = [_best_repeatable(each, shots, limits) for each in analyses]
+    seconds = [_best(each, shots, limits) for each in analyses]
     most = max(seconds)
     together = sum(seconds) / most if most < math.inf else len(seconds)
     return replace(analyses[seconds.index(most)], repeats=together)
 
 
-def choose_or_refuse(analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool) -> str:
+def choose_or_refuse(
+    analysis: Analysis,
+    shots: int,
+    limits: CircuitLimits,
+    *,
+    reproducible: bool,
+    allowed: Collection[str] = BUILT_IN,
+    insisted: bool = False,
+) -> str:
     """As :func:`choose`; raises :class:`CircuitRejected` if no method is left."""
-    method, objections = choose(analysis, shots, limits, reproducible=reproducible)
+    method, objections = choose(analysis, shots, limits, reproducible=reproducible, allowed=allowed, insisted=insisted)
     if method:
         return method
     why = "; ".join(f"{name} {text if name == STATEVECTOR else code}" for name, (code, text) in objections.items())
@@ -435,14 +482,17 @@ def size(number: float) -> str:
 def _statevector(analysis: Analysis, shots: int) -> Forecast:
     amplitudes = _power(analysis.active_qubits)
     state = _repeated(analysis.gates * amplitudes * _PER_AMPLITUDE, analysis.gates, analysis.dynamic, shots)
-    return Forecast(STATEVECTOR, _around(analysis, shots) + state, amplitudes * _COMPLEX_BYTES)
+    seconds = _around(analysis, shots) + state + _drawn_noise(analysis, shots)
+    return Forecast(STATEVECTOR, seconds, amplitudes * _COMPLEX_BYTES)
 
 
 def _density_matrix(analysis: Analysis, shots: int) -> Forecast:
-    """For resets: they are part of the state's evolution here, where the other methods repeat every shot."""
+    """For resets and noise: they are part of the state's evolution here, where the others repeat every shot."""
     elements = _power(2 * analysis.active_qubits)
     repeats = analysis.mid_circuit or analysis.feed_forward
     state = _repeated(analysis.gates * elements * _PER_MATRIX_ELEMENT, analysis.gates, repeats, shots)
+    if analysis.noisy:
+        state += analysis.gates * (_PER_REPEATED_NOISY_GATE * shots if repeats else _PER_NOISY_GATE)
     return Forecast(DENSITY_MATRIX, _around(analysis, shots) + state, elements * _COMPLEX_BYTES)
 
 
@@ -450,7 +500,8 @@ def _stabilizer(analysis: Analysis, shots: int) -> Forecast:
     qubits = analysis.active_qubits
     once = analysis.gates * qubits * 1e-9
     seconds = _repeated(once, analysis.gates, analysis.dynamic, shots) + shots * qubits**3 * _PER_TABLEAU_SHOT
-    return Forecast(STABILIZER, _around(analysis, shots) + seconds, qubits**2, *_not_clifford(analysis))
+    seconds += _around(analysis, shots) + _drawn_noise(analysis, shots)
+    return Forecast(STABILIZER, seconds, qubits**2, *_not_for_stabilizer(analysis))
 
 
 def _stim(analysis: Analysis, shots: int) -> Forecast:
@@ -458,6 +509,33 @@ def _stim(analysis: Analysis, shots: int) -> Forecast:
     seconds = _FIXED_SECONDS + analysis.gates * _STIM_PER_GATE + bits * _STIM_PER_SHOT_BIT
     memory = analysis.active_qubits**2 + 100 * analysis.gates + min(bits, 2**14 * analysis.clbits)
     return Forecast(STIM, seconds, memory, *_not_clifford(analysis))
+
+
+def _qsim(analysis: Analysis, shots: int) -> Forecast:
+    amplitudes = _power(analysis.active_qubits)
+    passes = analysis.two_qubit_gates + _QSIM_WIDER * analysis.wider_gates
+    evolved = amplitudes * (passes * _QSIM_PER_AMPLITUDE + _QSIM_PER_SAMPLED_AMPLITUDE)
+    seconds = _FIXED_SECONDS + analysis.gates * _QSIM_PER_GATE + evolved + shots * _QSIM_PER_SHOT
+    memory = amplitudes * _SINGLE_COMPLEX_BYTES + shots * _QSIM_BYTES_PER_SHOT
+    return Forecast(QSIM, seconds, memory, *_not_for_single_precision(analysis, shots))
+
+
+def _not_for_single_precision(analysis: Analysis, shots: int) -> tuple[str, str]:
+    """What qsim cannot take: Born's rule is checked of results, so an outcome of probability 0 must not come up by
+    rounding. The state is turned by at most so much a gate, and what it gains where it had nothing is the square."""
+    if analysis.feed_forward:
+        return "feed_forward", "gates depend on outcomes; a circuit without `if` would pass"
+    if analysis.noisy:
+        return "no_noise", "has no noise here; without it it would pass"
+    if analysis.dynamic:
+        return "mid_circuit", "takes measurements at the end only, and it measures or resets on the way"
+    most = int(math.sqrt(_IMPOSSIBLE_RISK / max(shots, 1)) / _SINGLE_TURN)
+    if analysis.gates > most:
+        return "imprecise", (
+            f"in single precision {analysis.gates} gates could give outcomes that cannot occur; at most {most} would "
+            f"pass with {shots} shots"
+        )
+    return "", ""
 
 
 def _mps(analysis: Analysis, shots: int) -> Forecast:
@@ -468,6 +546,7 @@ def _mps(analysis: Analysis, shots: int) -> Forecast:
     once = analysis.crossings * _PER_BOND_GATE + work * _PER_BOND_CUBED
     per_shot = analysis.active_qubits * (_PER_SITE_SHOT + bond**2 * _PER_SITE_BOND_SQUARED)
     seconds = _around(analysis, shots) + _repeated(once, analysis.gates, analysis.dynamic, shots) + shots * per_shot
+    seconds += _drawn_noise(analysis, shots)
     code = text = ""
     if probe and not exact:
         code = "truncated"
@@ -477,8 +556,9 @@ def _mps(analysis: Analysis, shots: int) -> Forecast:
         )
     elif not exact and _bound_is_useless(analysis):
         code = "bond_dimension_unknown"
+        unprobed = "no probe speaks for what noise makes of it" if analysis.noisy else "a probe was too dear"
         text = (
-            f"its gates may entangle up to a bond dimension of 2^{analysis.bond_bits}, and a probe was too dear; at "
+            f"its gates may entangle up to a bond dimension of 2^{analysis.bond_bits}, and {unprobed}; at "
             f"most 2^{_KNOWN_BITS} would pass without one"
         )
     return Forecast(MPS, seconds, _mps_bytes(analysis, bond), code, text)
@@ -490,6 +570,7 @@ _FORECASTS = {
     MPS: _mps,
     STIM: _stim,
     DENSITY_MATRIX: _density_matrix,
+    QSIM: _qsim,
 }
 _KNOWN_BITS = 6
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -499,12 +580,12 @@ def _bound_is_useless(analysis: Analysis) -> bool:
     return analysis.bond_bits > _KNOWN_BITS
 
 
-def _best_repeatable(analysis: Analysis, shots: int, limits: CircuitLimits) -> float:
-    """Seconds by the best method whose counts can be repeated anywhere; infinite if there is none."""
+def _best(analysis: Analysis, shots: int, limits: CircuitLimits, qsim: bool = False) -> float:
+    """Seconds by the best method whose counts can be repeated anywhere, or by ``qsim``; infinite if there is none."""
     free = (
         forecast
         for forecast in forecasts(analysis, shots).values()
-        if not objection(forecast, limits, reproducible=True)[0]
+        if not objection(forecast, limits, reproducible=True, insisted=qsim)[0]
     )
     return min((forecast.seconds for forecast in free), default=math.inf)
 
@@ -518,8 +599,17 @@ def _not_clifford(analysis: Analysis) -> tuple[str, str]:
     return "not_clifford", f"takes Clifford gates only, and the circuit has others: {others}"
 
 
+def _not_for_stabilizer(analysis: Analysis) -> tuple[str, str]:
+    """With noise after every gate, none may be put together from several."""
+    code, text = _not_clifford(analysis)
+    others = sorted(analysis.operations.keys() - _OF_THE_TABLEAU)
+    if code or not analysis.noisy or not others:
+        return code, text
+    return "not_one_gate", f"would put {', '.join(others)} together from several gates, each followed by noise"
+
+
 def _handicapped(forecast: Forecast) -> float:
-    return forecast.seconds + (_WORTH_LEAVING_AER_SECONDS if forecast.method == STIM else 0.0)
+    return forecast.seconds + (_WORTH_LEAVING_AER_SECONDS if forecast.method in (STIM, QSIM) else 0.0)
 
 
 def _around(analysis: Analysis, shots: int) -> float:
@@ -528,6 +618,10 @@ def _around(analysis: Analysis, shots: int) -> float:
 
 def _repeated(seconds: float, gates: int, every_shot: bool, shots: int) -> float:
     return (seconds + gates * _PER_REPEATED_GATE) * shots if every_shot else seconds
+
+
+def _drawn_noise(analysis: Analysis, shots: int) -> float:
+    return shots * _PER_NOISY_SHOT if analysis.noisy else 0.0
 
 
 def _mps_bytes(analysis: Analysis, bond: int) -> int:
@@ -547,7 +641,7 @@ def _is_sound(analysis: Analysis) -> bool:
         *analysis.operations.values(), *analysis.families.values(),
     )  # fmt: skip
     labels = (*analysis.operations, *analysis.families)
-    flags = (analysis.clifford, analysis.mid_circuit, analysis.feed_forward)
+    flags = (analysis.clifford, analysis.mid_circuit, analysis.feed_forward, analysis.noisy)
     found = analysis.probe
     if found is not None:
         counts += (found.cap, found.bond_dimension, found.work)

@@ -6,7 +6,9 @@ import math
 from collections import Counter
 from typing import Any
 
+from oracle.circuits.noise import stim_words
 from oracle.jobs.errors import CircuitRejected
+from oracle.jobs.noise import NOISELESS, Noise
 
 # Angles come from text such as pi/2; an error this small in each of 200 000 gates is far below any shot noise.
 _TOLERANCE = 1e-11
@@ -20,7 +22,7 @@ _AS_THEY_ARE = {
 }
 _STIM = {
     "id": "I", "x": "X", "y": "Y", "z": "Z", "h": "H", "s": "S", "sdg": "S_DAG", "sx": "SQRT_X", "sxdg": "SQRT_X_DAG",
-    "cx": "CX", "cy": "CY", "cz": "CZ", "swap": "SWAP", "reset": "R", "measure": "M",
+    "cx": "CX", "cy": "CY", "cz": "CZ", "swap": "SWAP", "reset": "R",
 }  # fmt: skip
 _PHASES = ("", "s", "z", "sdg")
 _X_TURNS = ("", "sx", "x", "sxdg")
@@ -60,8 +62,9 @@ def as_clifford(circuit: Any) -> Any | None:
     return plain
 
 
-def sample(circuit: Any, shots: int, seed: int, outcomes: int) -> dict[str, int]:
-    """Counts of a circuit from :func:`as_clifford`, by stim; like Aer's, bit 0 last.
+def sample(circuit: Any, shots: int, seed: int, outcomes: int, noise: Noise = NOISELESS) -> dict[str, int]:
+    """Counts of a circuit from :func:`as_clifford`, by stim; like Aer's, bit 0 last. With ``noise``, which follows
+    every gate of ``circuit`` once, its gates need not be plain ones.
 
     Raises :class:`CircuitRejected` with code ``too_many_outcomes`` as soon as there are more than ``outcomes``.
     """
@@ -69,7 +72,7 @@ def sample(circuit: Any, shots: int, seed: int, outcomes: int) -> dict[str, int]
     import stim
 
     width = circuit.num_clbits
-    text, columns = _as_stim(circuit)
+    text, columns = _as_stim(circuit, noise)
     sampler = stim.Circuit(text).compile_sampler(seed=seed)
     places, numbers = [width - 1 - clbit for clbit in columns], list(columns.values())
     counts: Counter[str] = Counter()
@@ -155,17 +158,27 @@ _ROTATIONS = {
 }  # fmt: skip
 
 
-def _as_stim(circuit: Any) -> tuple[str, dict[int, int]]:
+def _as_stim(circuit: Any, noise: Noise) -> tuple[str, dict[int, int]]:
     """``circuit`` in stim's language; and for each classical bit, the number of the measurement that wrote it last."""
     qubits = {bit: str(index) for index, bit in enumerate(circuit.qubits)}
     clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
     words: list[str] = []
     written: list[int] = []
+    measure, after = stim_words(noise)
     for step in circuit.data:
         name = step.name
         if name == "barrier":
             continue
-        words += ["\n", _STIM[name], *[qubits[bit] for bit in step.qubits]]
+        targets = [qubits[bit] for bit in step.qubits]
         if name == "measure":
+            words += ["\n", measure, *targets]
             written.append(clbits[step.clbits[0]])
+            continue
+        if name in _STIM:
+            words += ["\n", _STIM[name], *targets]
+        else:
+            for plain, places in clifford_steps(name, step.params) or ():
+                words += ["\n", _STIM[plain], *[targets[place] for place in places]]
+        if name != "reset" and len(targets) in after:
+            words += ["\n", after[len(targets)], *targets]
     return " ".join(words), {bit: number for number, bit in enumerate(written)}

@@ -8,15 +8,27 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oracle.circuits.analysis import ANALYSE, AUTOMATIC, PLAIN, Analysis
+from oracle.circuits.analysis import ANALYSE, AUTOMATIC, METHODS, PLAIN, Analysis
 from oracle.circuits.instructions import Part, parts, read_work
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY, LintReport, lint
 from oracle.circuits.observables import Observable, bases, bound, parse_observables
 from oracle.jobs.errors import CircuitRejected
+from oracle.jobs.noise import NOISELESS, Noise
+
+SIMULATOR = "aer"
+"""What a spec calls a simulator that may choose its method; :data:`SIMULATOR`, a dot and a method is that one."""
+
+
+def named_methods(quantum: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The methods of a simulator to which the section ``quantum`` of a spec restricts itself, ``None`` if it does
+    not."""
+    allowed = quantum.get("constraints", {}).get("allowed_backends", [])
+    named = tuple(method for method in METHODS if f"{SIMULATOR}.{method}" in allowed)
+    return named if named and SIMULATOR not in allowed else None
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,8 @@ class RunRequest:
     (:func:`oracle.circuits.plain.plain_document`) that is as untrusted as the source. ``threads`` are for one run;
     seeded counts do not depend on them. ``result`` says what to bring back: ``counts``, ``memory`` (counts, and every
     shot in order) or ``expectation`` (values of ``observables``, unless the document's PUBs name their own). Every
-    circuit takes ``shots``.
+    circuit takes ``shots``, with ``noise`` after its gates. Where the method is left open, it is one of ``methods``;
+    ``insisted`` says that the spec names these.
     """
 
     source: bytes
@@ -40,13 +53,19 @@ class RunRequest:
     threads: int = 1
     result: str = COUNTS
     observables: tuple[Observable, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    insisted: bool = False
+    noise: Noise = NOISELESS
 
     @classmethod
     def of_spec(cls, source: bytes, quantum: Mapping[str, Any], seed: int | None, limits: CircuitLimits) -> RunRequest:
         """What the section ``quantum`` of a spec asks for. Raises :class:`CircuitRejected` for bad observables."""
         observables = parse_observables(quantum.get("observables", []))
         result = quantum.get("result", COUNTS)
-        return cls(source, quantum["format"], quantum["shots"], seed, limits, result=result, observables=observables)
+        asked = {"result": result, "observables": observables, "noise": Noise.of_spec(quantum)}
+        request = cls(source, quantum["format"], quantum["shots"], seed, limits, **asked)
+        named = named_methods(quantum)
+        return request if named is None else replace(request, methods=named, insisted=True)
 
     def lint(self) -> LintReport:
         """How large it is, without any parser. Raises :class:`CircuitRejected`, also for the shots."""
@@ -83,7 +102,7 @@ class RunResult:
     ``transpiled_digest`` is the hex sha-256 of the executed circuit's instructions
     (:func:`oracle.circuits.load.instructions_digest`). ``confinement`` says what held the process in:
     ``seccomp+rlimits`` or ``rlimits``. ``seconds`` has one entry per phase. ``threads`` is how many the
-    simulator was given.
+    simulator was given, ``noise`` the rates of :class:`~oracle.jobs.noise.Noise`, empty without noise.
 
     ``runs`` is empty for one circuit and its counts. Otherwise it has an entry for every circuit, in the order of
     :meth:`RunRequest.parts`: ``pub`` and ``set`` (its place), ``seed``, ``method``, ``transpiled_digest`` and, by kind,
@@ -110,6 +129,7 @@ class RunResult:
     seconds: dict[str, float]
     threads: int = 1
     runs: list[dict[str, Any]] = field(default_factory=list)
+    noise: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_untrusted(cls, document: Any, request: RunRequest) -> RunResult:
@@ -174,7 +194,7 @@ def _problem(result: RunResult, request: RunRequest) -> str:
     numbers = (result.shots, result.seed, result.qubits, width, result.depth, result.threads)
     if not all(_is_count(number) for number in numbers):
         return "a number is not one"
-    if result.threads != request.threads:
+    if result.threads != request.threads or result.noise != request.noise.as_dict():
         return "it was made in another way"
     if result.shots != request.shots or (request.seed is not None and result.seed != request.seed):
         return "it is for another run"

@@ -317,6 +317,9 @@ def as_message(request: RunRequest) -> dict[str, Any]:
         "threads": request.threads,
         "result": request.result,
         "observables": request.observables,
+        "noise": request.noise.as_dict(),
+        "methods": request.methods,
+        "insisted": request.insisted,
     }
 
 

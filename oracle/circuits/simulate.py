@@ -1,17 +1,19 @@
-"""Running parsed circuits on Qiskit Aer or stim. Imported by the sandbox worker; imports Qiskit on first use."""
+"""Running parsed circuits on Qiskit Aer, stim or qsim. Imported by the sandbox worker; imports Qiskit on first use."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from oracle.circuits import clifford, qsim
 from oracle.circuits.analysis import (
     METHODS,
     MPS,
+    QSIM,
     REPRODUCIBLE,
     REQUESTS,
     STABILIZER,
@@ -27,14 +29,16 @@ from oracle.circuits.analysis import (
     refuse_unsuitable,
     wants_probe,
 )
-from oracle.circuits.clifford import as_clifford, sample
+from oracle.circuits.clifford import as_clifford
 from oracle.circuits.instructions import Part
 from oracle.circuits.lint import COUNTS, EXPECTATION, MEMORY
 from oracle.circuits.load import check_circuit, depth_of, instructions_digest, load_all
+from oracle.circuits.noise import NOISY_GATES, aer_model
 from oracle.circuits.observables import bases, estimate
 from oracle.circuits.run import RunRequest
 from oracle.circuits.spread import SAMPLE_SECONDS, SAMPLE_SHOTS, likely_outcomes, most_outcomes, refuse_large
 from oracle.jobs.errors import CircuitRejected
+from oracle.jobs.noise import NOISELESS, Noise
 
 _FUSED_FROM_QUBITS = 14  # Aer's default
 _STATEMENTS = ("measure", "reset", "barrier")  # no gate can be called so
@@ -74,6 +78,7 @@ def simulate(request: RunRequest, started: float) -> dict[str, Any]:
         "seconds": {name: round(spent, 6) for name, spent in seconds.items()},
         "threads": request.threads,
         "runs": [] if plain else runs,
+        "noise": request.noise.as_dict(),
     }
 
 
@@ -129,7 +134,7 @@ def _sampled(basis: str, circuit: Any, analysis: Analysis, request: RunRequest, 
     method, _ = choose(analysis, shots, request.limits, reproducible=False)
     if not method or forecasts(analysis, shots)[method].seconds > SAMPLE_SECONDS:
         return bound
-    prepared = _Prepared(_compiled(circuit, method), method, _width(basis, circuit), basis)
+    prepared = _Prepared(_compiled(circuit, method, request.noise), method, _width(basis, circuit), basis)
     counts = _measured(prepared, replace(request, shots=shots, result=COUNTS), seed=0).counts
     return likely_outcomes(counts, request.shots)
 
@@ -153,7 +158,7 @@ def _prepared(part: Part, circuit: Any, request: RunRequest, seconds: dict[str, 
     for basis, turned in _turned(part, _plain(circuit, request), request):
         method = _method(turned, request)
         analysed = time.perf_counter()
-        compiled = _compiled(turned, method)
+        compiled = _compiled(turned, method, request.noise)
         check_circuit(compiled, request.limits)
         seconds["analyse"] += analysed - began
         seconds["transpile"] += time.perf_counter() - analysed
@@ -170,13 +175,41 @@ def _plain(circuit: Any, request: RunRequest) -> Any:
 
 
 def _turned(part: Part, circuit: Any, request: RunRequest) -> Iterator[tuple[str, Any]]:
-    """``circuit``, or for expectation values what it becomes in each basis."""
+    """``circuit``, or for expectation values what it becomes in each basis; if noise is to follow its gates, in gates
+    that every method runs one by one."""
     if request.result != EXPECTATION:
-        yield "", circuit
+        yield "", _for_noise(circuit, request)
         return
     state = circuit.remove_final_measurements(inplace=False)
     for basis in bases(part.observables, request.limits):
-        yield basis, _measured_in(basis, state)
+        yield basis, _for_noise(_measured_in(basis, state), request)
+
+
+def _for_noise(circuit: Any, request: RunRequest) -> Any:
+    if not request.noise:
+        return circuit
+    found, limit = _unfolded_size(circuit), request.limits.expanded_gates
+    if found > limit:  # found without unfolding all of it, which takes long
+        text = f"it has {found} instructions once unfolded for noise, the limit is {limit}"
+        raise CircuitRejected("too_many_gates", text, field="circuit")
+    unfolded = _without(circuit, _takes_noise)
+    check_circuit(unfolded, request.limits)
+    return unfolded
+
+
+def _unfolded_size(circuit: Any) -> int:
+    """How many instructions there will be, going by one gate of each name; blocks count as one."""
+    size, numbers = len(circuit.data), circuit.count_ops()
+    for step in {step.name: step for step in circuit.data if not step.is_control_flow()}.values():
+        if not _takes_noise(step):
+            alone = circuit.copy_empty_like()
+            alone.append(step)
+            size += (len(_without(alone, _takes_noise).data) - 1) * numbers[step.name]
+    return size
+
+
+def _takes_noise(step: Any) -> bool:
+    return step.name in NOISY_GATES or step.name in _STATEMENTS
 
 
 def _measured_in(basis: str, state: Any) -> Any:
@@ -209,7 +242,7 @@ def _facts(circuit: Any, prepared: _Prepared, measured: _Measured, digest: str) 
         "depth": depth_of(circuit),
         "operations": {name: int(number) for name, number in circuit.count_ops().items()},
         "method": prepared.method,
-        "engine": STIM if prepared.method == STIM else f"aer-{prepared.method}",
+        "engine": prepared.method if prepared.method in (STIM, QSIM) else f"aer-{prepared.method}",
         "transpiled_digest": digest,
     }
 
@@ -266,6 +299,8 @@ def versions(method: str) -> dict[str, str]:
         import stim
 
         return {**named, "stim": stim.__version__}
+    if method == QSIM:
+        return {**named, qsim.PACKAGE: qsim.VERSION}
     import qiskit_aer
 
     return {**named, "qiskit-aer": qiskit_aer.__version__}
@@ -281,28 +316,53 @@ def _method(circuit: Any, request: RunRequest) -> str:
     """The method asked for, or the best one if that is left to us. Raises :class:`CircuitRejected`."""
     if request.method not in REQUESTS:
         raise CircuitRejected("unknown_method", f"{request.method[:40]!r} is not one of {', '.join(METHODS)}")
-    if request.method == STIM and request.result == MEMORY:
-        raise CircuitRejected("no_memory", "stim keeps no shots in order", field="method")
+    if request.method in (STIM, QSIM) and request.result == MEMORY:
+        raise CircuitRejected("no_memory", f"{request.method} keeps no shots in order", field="method")
+    if request.method == QSIM and qsim.absence():
+        raise CircuitRejected("not_offered", f"qsim: {qsim.absence()}", field="method")
     if request.method not in METHODS:
         reproducible = request.method == REPRODUCIBLE or request.result == MEMORY
-        analysis = _analysed(circuit, request)
-        return choose_or_refuse(analysis, request.shots, request.limits, reproducible=reproducible)
-    refuse_unsuitable(request.method, analyse(circuit), request.shots, request.limits)
+        kept = {"allowed": _offered(request), "insisted": request.insisted}
+        return choose_or_refuse(
+            _analysed(circuit, request), request.shots, request.limits, reproducible=reproducible, **kept
+        )
+    refuse_unsuitable(request.method, analyse(circuit, noisy=bool(request.noise)), request.shots, request.limits)
     return request.method
 
 
+def _offered(request: RunRequest) -> tuple[str, ...]:
+    """The methods to choose from. Raises :class:`CircuitRejected` if only qsim is wanted and it is not here."""
+    lost = {QSIM} if qsim.absence() or request.result == MEMORY else set()
+    offered = tuple(method for method in request.methods if method not in lost)
+    if not offered:
+        why = qsim.absence() or "it keeps no shots in order"
+        raise CircuitRejected("not_offered", f"only qsim may run it: {why}", field="allowed_backends")
+    return offered
+
+
 def _analysed(circuit: Any, request: RunRequest) -> Analysis:
-    analysis = analyse(circuit)
-    if not wants_probe(analysis, request.shots, request.limits):
+    analysis, fast = analyse(circuit, noisy=bool(request.noise)), _may_go_to_qsim(request)
+    if not wants_probe(analysis, request.shots, request.limits, qsim=fast):
         return analysis
-    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits)
+    found = probe(_compiled(circuit, MPS), analysis, request.shots, request.limits, qsim=fast)
     return replace(analysis, probe=found)
 
 
-def _compiled(circuit: Any, method: str) -> Any:
-    """``circuit``, without gates of its own definition, in instructions that ``method`` knows."""
+def _may_go_to_qsim(request: RunRequest) -> bool:
+    """Never true for what others repeat unless its spec says so: they have to come to the same choice without it."""
+    portable = request.method == REPRODUCIBLE and not request.insisted
+    return QSIM in request.methods and request.result != MEMORY and not portable and not qsim.absence()
+
+
+def _compiled(circuit: Any, method: str, noise: Noise = NOISELESS) -> Any:
+    """``circuit``, without gates of its own definition, in instructions that ``method`` knows. With noise it stays
+    as it is, whatever the method: noise follows the same gates everywhere."""
+    if noise:
+        return circuit
     if method in (STABILIZER, STIM):
         return as_clifford(circuit)
+    if method == QSIM:
+        return circuit
     native = _native(method)
     # The pass manager would give back a copy, and take longer than a small circuit's simulation. Of a large one it puts
     # gates on the same qubits together, which Aer can then fuse to fewer: a fifth of the time.
@@ -316,23 +376,24 @@ def _unfolded(circuit: Any) -> Any:
     """``circuit`` without gates of its own definition: Qiskit and Aer know gates by name alone, and would run a
     stranger's ``ecr`` as their own."""
     try:
-        return _without_definitions(circuit)
+        return _without(circuit, _is_basic)
     except RecursionError:
         raise CircuitRejected("nested_too_deeply", "its gates rest on too many others", field="circuit") from None
 
 
-def _without_definitions(circuit: Any) -> Any:
+def _without(circuit: Any, stays: Callable[[Any], bool]) -> Any:
+    """``circuit`` with the definitions of its gates in their place, until every one ``stays``."""
     from qiskit.circuit import CONTROL_FLOW_OP_NAMES
 
-    while own := {step.name for step in circuit.data if not (_is_basic(step) or step.is_control_flow())}:
-        circuit = circuit.decompose(gates_to_decompose=sorted(own))
+    while others := {step.name for step in circuit.data if not (stays(step) or step.is_control_flow())}:
+        circuit = circuit.decompose(gates_to_decompose=sorted(others))
     if not any(name in CONTROL_FLOW_OP_NAMES for name in circuit.count_ops()):
         return circuit
     plain = circuit.copy_empty_like()
     for step in circuit.data:
         operation = step.operation
         if step.is_control_flow():
-            operation = operation.replace_blocks([_without_definitions(block) for block in operation.blocks])
+            operation = operation.replace_blocks([_without(block, stays) for block in operation.blocks])
         plain.append(operation, step.qubits, step.clbits)
     return plain
 
@@ -344,10 +405,12 @@ def _is_basic(instruction: Any) -> bool:
 def _measured(prepared: _Prepared, request: RunRequest, seed: int) -> _Measured:
     circuit, limits = prepared.circuit, request.limits
     if prepared.method == STIM:
-        found = _Measured(sample(circuit, request.shots, seed, limits.outcomes), [])
+        found = _Measured(clifford.sample(circuit, request.shots, seed, limits.outcomes, request.noise), [])
+    elif prepared.method == QSIM:
+        found = _Measured(qsim.sample(circuit, request.shots, seed, limits.outcomes), [])
     else:
-        keep = request.result == MEMORY
-        found = _run(circuit, prepared.method, request.shots, seed, request.threads, memory=keep)
+        asked = {"memory": request.result == MEMORY, "noise": request.noise}
+        found = _run(circuit, prepared.method, request.shots, seed, request.threads, **asked)
     if prepared.basis:
         counts: dict[str, int] = {}
         for outcome, number in found.counts.items():
@@ -363,8 +426,19 @@ def _measured(prepared: _Prepared, request: RunRequest, seed: int) -> _Measured:
     return found
 
 
-def _run(circuit: Any, method: str, shots: int, seed: int, threads: int = 1, *, memory: bool = False) -> _Measured:
+def _run(
+    circuit: Any,
+    method: str,
+    shots: int,
+    seed: int,
+    threads: int = 1,
+    *,
+    memory: bool = False,
+    noise: Noise = NOISELESS,
+) -> _Measured:
     options = {"seed_simulator": seed, "max_parallel_threads": threads, "memory": memory}
+    if noise:
+        options["noise_model"] = aer_model(noise)
     result = simulator(method).run(circuit, shots=shots, **options).result()
     if not result.success:
         status = " ".join(str(result.results[0].status if result.results else result.status).split())[:160]

@@ -18,15 +18,17 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from oracle.circuits.analysis import ANALYSE, DENSITY_MATRIX, METHODS, MPS, PLAIN, STABILIZER, STIM
+from oracle.circuits.analysis import ANALYSE, BUILT_IN, DENSITY_MATRIX, METHODS, MPS, PLAIN, QSIM, STABILIZER, STIM
 from oracle.circuits.confine import confine, die_first, die_with_parent, prepare
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import EXPECTATION
 from oracle.circuits.observables import parse_observables
 from oracle.circuits.plain import plain_document
+from oracle.circuits.qsim import absence
 from oracle.circuits.run import RunRequest
 from oracle.circuits.simulate import analysis_of, pass_manager, simulate
 from oracle.jobs.errors import CircuitRejected
+from oracle.jobs.noise import Noise
 
 SINGLE_USE = "--single-use"
 MAX_FRAME_BYTES = 64 * 2**20
@@ -97,6 +99,9 @@ def as_request(message: dict[str, Any]) -> RunRequest:
         message["threads"],
         message["result"],
         parse_observables(message["observables"]),
+        tuple(message["methods"]),
+        message["insisted"],
+        Noise(**message["noise"]),
     )
 
 
@@ -220,9 +225,9 @@ def _warm_up() -> None:
     # copy the page tables of; a simulator needs none of it.
     sys.modules["qiskit_ibm_runtime"] = None  # type: ignore[assignment]
     limits = CircuitLimits()
-    for method in METHODS:
+    for method in BUILT_IN if absence() else METHODS:
         simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, method), time.perf_counter())
-        if method not in (STABILIZER, STIM):
+        if method not in (STABILIZER, STIM, QSIM):
             pass_manager(method)  # the circuits below would do without it in part
     for format, source in _WARM_UP:
         simulate(RunRequest(source, format, 16, 1, limits), time.perf_counter())
@@ -230,6 +235,9 @@ def _warm_up() -> None:
         simulate(RunRequest(_QASM2_GATES, "openqasm2", 16, 1, limits, method), time.perf_counter())
     estimated = {"result": EXPECTATION, "observables": ((("ZX", 1.0),),)}
     simulate(RunRequest(_CLIFFORD, "openqasm2", 16, 1, limits, **estimated), time.perf_counter())
+    for source, method in ((_CLIFFORD, STIM), (_QASM2_GATES, DENSITY_MATRIX)):
+        noisy = RunRequest(source, "openqasm2", 16, 1, limits, method, noise=Noise(0.01, 0.01, 0.01))
+        simulate(noisy, time.perf_counter())
     prepare()
     gc.collect()
     gc.freeze()  # children share the pages instead of copying them on their first collection

@@ -16,6 +16,7 @@ from oracle.cli.routing import show_decision
 from oracle.cli.settings import Settings, load_settings
 from oracle.jobs.amounts import format_wei, parse_amount
 from oracle.jobs.errors import InputError, PolicyDenied
+from oracle.jobs.noise import Noise
 from oracle.jobs.terms import ZERO_ADDRESS
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def simulate(
     draft: Draft,
     shots: Annotated[int | None, typer.Option(min=1, help="Instead of the draft's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Instead of the draft's.")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(metavar="RATES", help="Instead of the draft's, such as two_qubit=0.01,readout=0.02, or none."),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say what could run it, and why; run nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -60,8 +65,11 @@ def simulate(
     from oracle.requester.results import lines_of
     from oracle.requester.simulate import explain as weigh
     from oracle.requester.simulate import simulate as run_locally
+    from oracle.requester.simulate import with_noise
 
     loaded = load_draft(draft)
+    if noise is not None:
+        loaded = with_noise(loaded, _rates(noise))
     if explain:
         with progress("analysing", quiet=json):
             decision = weigh(loaded, shots=shots, seed=seed)
@@ -70,9 +78,22 @@ def simulate(
         run = run_locally(loaded, shots=shots, seed=seed)
     if json:
         return show_json(asdict(run))
-    say(f"{run.shots} shots on {run.engine}: {run.qubits} qubits, depth {run.depth}, seed {run.seed}")
+    noisy = f", noise {Noise(**run.noise)}" if run.noise else ""
+    say(f"{run.shots} shots on {run.engine}: {run.qubits} qubits, depth {run.depth}, seed {run.seed}{noisy}")
     for line in lines_of(run.runs) if run.runs else histogram(run.counts):
         say(line)
+
+
+def _rates(text: str) -> dict[str, float]:
+    """Rates by name, as in a draft's section quantum.noise; empty for ``none``."""
+    if text.strip() == "none":
+        return {}
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        return {name.strip(): float(rate) for name, _, rate in pairs}
+    except ValueError:
+        remedy = "write for example one_qubit=0.001,two_qubit=0.01,readout=0.02"
+        raise InputError(f"{text[:60]!r} is no list of rates", field="noise", remedy=remedy) from None
 
 
 def quote(

@@ -19,6 +19,7 @@ from oracle.cli.output import Json, facts, histogram, note, progress, say, show_
 from oracle.cli.settings import Settings, load_settings
 from oracle.jobs.amounts import format_wei
 from oracle.jobs.errors import ChainUnavailable, CheckFailed, InputError
+from oracle.jobs.noise import Noise
 from oracle.jobs.states import State
 
 if TYPE_CHECKING:
@@ -265,11 +266,13 @@ def _open_report(settings: Settings, job: int, out: Path | None, json: bool) -> 
 
 
 def _result_facts(opened: OpenedResult, history: JobHistory) -> dict[str, Any]:
+    noise = Noise.of_spec((opened.document.get("spec") or {}).get("quantum", {}))
     return {
         "verified": history.tier.label,
         "charge": format_wei(history.charge),
         "oracle": history.terms.oracle,
         "backend": _known(opened, "backend", "name"),
+        **({"noise": noise} if noise else {}),
         "seed": _known(opened, "seed"),
         "qubits": _known(opened, "circuit", "qubits"),
         "depth": _known(opened, "circuit", "depth"),

@@ -32,6 +32,7 @@ def _figures(circuit: dict[str, Any]) -> dict[str, Any]:
             (circuit["mid_circuit"], "measures on the way"),
             (circuit["feed_forward"], "gates depend on outcomes"),
             (circuit["resets"], f"{circuit['resets']} resets"),
+            (circuit["noisy"], "noise after every gate"),
         )
         if there
     ]

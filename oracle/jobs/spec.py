@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from oracle.jobs.amounts import parse_amount
 from oracle.jobs.canonical import MAX_DEPTH, canonical_bytes, parse_json
 from oracle.jobs.documents import check_document
 from oracle.jobs.errors import InputError
+from oracle.jobs.noise import NOISELESS, Noise
 
 MAX_SPEC_BYTES = 64 * 1024
 
@@ -29,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
         "format": "openqasm3",
         "shots": 1024,
         "seed": None,
+        "noise": None,
         "backend_policy": "simulator",
         "constraints": {"max_qubits": None, "max_queue_minutes": None, "allowed_backends": []},
     },
@@ -70,6 +73,7 @@ def normalise(draft: Mapping[str, Any], *, requester: str, circuit: str) -> dict
     spec = _merged(DEFAULTS, draft, "")
     spec["requester"] = requester
     spec["quantum"]["circuit"] = circuit
+    _fill_noise(spec["quantum"])
     amount = spec["budget"].get("amount")
     spec["budget"]["amount"] = "1" if amount is None else str(parse_amount(amount, "budget.amount"))
     token = spec["budget"]["token"]
@@ -105,6 +109,7 @@ def check_spec(spec: Any) -> None:
         raise InputError(
             "is missing", field="quantum.observables", remedy='add for example `observables: [[["ZZ", 1.0]]]`'
         )
+    _check_noise(quantum, validation["method"])
     release, challenge = spec["settlement"]["release_on"], spec["timeouts"]["challenge_seconds"]
     if validation["method"] == "replay" and quantum["backend_policy"] != "simulator":
         raise InputError(
@@ -115,6 +120,34 @@ def check_spec(spec: Any) -> None:
             f"release_on {release} does not go with challenge_seconds {challenge}",
             field="settlement.release_on",
             remedy="use delivery with 0, or attestation or challenge with more",
+        )
+
+
+def _fill_noise(quantum: dict[str, Any]) -> None:
+    """A spec without noise has no such field; one with noise has every rate."""
+    noise = quantum.pop("noise", None)
+    if noise is not None:
+        quantum["noise"] = {**asdict(NOISELESS), **noise} if isinstance(noise, Mapping) else noise
+
+
+def _check_noise(quantum: Mapping[str, Any], method: str) -> None:
+    if "noise" not in quantum:
+        return
+    if not Noise.of_spec(quantum):
+        raise InputError(
+            "asks for none: every rate is 0", field="quantum.noise", remedy="leave it out, or set a rate above 0"
+        )
+    if quantum["backend_policy"] == "ibm":
+        raise InputError(
+            "is simulated, and backend_policy ibm wants a device, which has its own",
+            field="quantum.noise",
+            remedy="remove it, or set quantum.backend_policy to simulator",
+        )
+    if method == "canary":
+        raise InputError(
+            "does not go with canaries: under noise no answer is certain",
+            field="quantum.noise",
+            remedy="remove it, or validate by replay, distribution or agreement",
         )
 
 

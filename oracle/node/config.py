@@ -221,6 +221,7 @@ class NodeConfig:
     workers: int = _in(
         "execution", Whole(1, 1_024), usable_cores, "Circuits at a time; by default one per core.", option="--workers"
     )
+    qsim: bool = _in("execution", Flag(), True, "Use qsim for dense circuits, where the extra `fast` is installed.")
     memory_bytes: int = _in("execution", Whole(), 0, "Memory that runs may take together; 0: no bound.")
     dask_scheduler: str = _in("execution", Text(), "", "Address of the Dask scheduler, for example `tls://host:8786`.")
     dask_tls_ca: str = _in("execution", Text(), "", "Certificate of the cluster's authority, a PEM file.")

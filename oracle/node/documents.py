@@ -134,6 +134,7 @@ def _measured(run: RunResult) -> dict[str, Any]:
             "versions": run.versions,
             "confinement": run.confinement,
             "threads": run.threads,
+            **({"noise": run.noise} if run.noise else {}),
         },
         "circuit": {
             "qubits": run.qubits,

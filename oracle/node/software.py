@@ -12,7 +12,7 @@ from typing import Any
 import oracle
 from oracle import __version__
 
-PACKAGES = ("numpy", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "stim")
+PACKAGES = ("numpy", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "qsimcirq", "stim")
 """What can change counts. A worker elsewhere may have others: a result names those of the process that ran it, too."""
 
 

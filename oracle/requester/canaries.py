@@ -150,6 +150,10 @@ def mix(draft: Draft, number: int) -> Mixed:
         raise InputError(
             f"{validation['method']} does not go with canaries", field="validation.method", remedy="set it to canary"
         )
+    if quantum.get("noise"):
+        raise InputError(
+            "does not go with canaries: under noise no answer is certain", field="quantum.noise", remedy="remove it"
+        )
     if "commitment" in validation:
         raise InputError("is made along with the canaries", field="validation.commitment", remedy="remove it")
     if quantum.get("result") == EXPECTATION:

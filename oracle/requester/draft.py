@@ -47,7 +47,7 @@ def load_draft(path: Path) -> Draft:
     name = quantum.get("circuit") if isinstance(quantum, dict) else None
     if not isinstance(name, str) or not name:
         raise InputError("is missing", field="quantum.circuit", remedy="name the circuit file")
-    _check_fields(fields)
+    check_fields(fields)
     format = quantum.get("format", DEFAULTS["quantum"]["format"])
     circuit = read_file(path.parent / name, READ_LIMITS.source_bytes, "quantum.circuit")
     asked = {**DEFAULTS["quantum"], **quantum}
@@ -89,7 +89,7 @@ def example_files(name: str) -> dict[str, str]:
     return {file: folder.joinpath(file).read_text() for file in names}
 
 
-def _check_fields(fields: Mapping[str, Any]) -> None:
+def check_fields(fields: Mapping[str, Any]) -> None:
     """Find what is wrong with the fields before anything else is looked at; a budget may still be missing."""
     budget = fields.get("budget")
     if budget is None or (isinstance(budget, dict) and "amount" not in budget):

@@ -16,6 +16,7 @@ OPTIONS = """\
 #  format: openqasm3             # or openqasm2, qscrow-json
 #  shots: 1024
 #  seed: null                    # a number makes simulator runs repeatable, bit for bit
+#  noise: null                   # on a simulator, e.g. {one_qubit: 0.001, two_qubit: 0.01, readout: 0.02}
 #  backend_policy: simulator     # or ibm_or_simulator, ibm, any
 #  constraints:
 #    max_qubits: null

@@ -18,6 +18,7 @@ from oracle.content.store import ContentStore, get_object
 from oracle.jobs.canonical import canonical_bytes, digest, parse_json
 from oracle.jobs.documents import check_document
 from oracle.jobs.errors import InputError, SealError
+from oracle.jobs.noise import Noise
 from oracle.jobs.spec import check_spec
 from oracle.sealing.artefacts import check_artefacts
 from oracle.sealing.context import SealContext
@@ -240,5 +241,9 @@ def _check_job(document: Mapping[str, Any], job: JobHistory, chain: ChainClient)
     _check_kind(document, quantum)
     if document["shots"] != quantum["shots"]:
         raise SealError(f"{document['shots']} were run, {quantum['shots']} were ordered", field="shots")
+    backend, noise = document.get("backend"), Noise.of_spec(quantum).as_dict()
+    used = backend.get("noise", {}) if isinstance(backend, dict) else {}
+    if used != noise:
+        raise SealError(f"{str(used)[:80]} was simulated, {noise} was ordered", field="backend.noise")
     if quantum["seed"] not in (None, document.get("seed")):
         raise SealError(f"{document.get('seed')} was used, {quantum['seed']} was ordered", field="seed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,22 @@ from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import RunRequest, RunResult
 from oracle.jobs.errors import CircuitRejected, InputError
 from oracle.jobs.spec import DEFAULTS
-from oracle.requester.draft import Draft
+from oracle.requester.draft import Draft, check_fields
 
 if TYPE_CHECKING:
     from oracle.backends.aer import AerBackend
     from oracle.routing.route import Candidate, Decision
 
 LIMITS = CircuitLimits()
+
+
+def with_noise(draft: Draft, noise: Mapping[str, float]) -> Draft:
+    """``draft`` with ``noise`` instead of its own, to be run here: what it says of hardware and validation need not go
+    with it. Rates left out are 0; with none at all there is no noise. Raises :class:`InputError`."""
+    quantum = {**draft.fields["quantum"], "noise": dict(noise) or None}
+    here = {"quantum": {**quantum, "backend_policy": "simulator"}, "validation": {}}
+    check_fields({**draft.fields, **here})
+    return replace(draft, fields={**draft.fields, "quantum": quantum})
 
 
 def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None) -> RunResult:
@@ -27,12 +36,7 @@ def simulate(draft: Draft, *, shots: int | None = None, seed: int | None = None)
     Raises :class:`InputError` for unusable numbers, :class:`~oracle.jobs.errors.CircuitRejected` for a circuit that
     no simulator can take, with the reason of each.
     """
-    from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
-    from oracle.routing.route import reproducible
-
-    spec = _spec(draft, shots, seed)
-    method = REPRODUCIBLE if reproducible(spec) else AUTOMATIC
-    request = replace(_request(draft, spec), method=method)
+    request = _request(draft, _spec(draft, shots, seed))
     with _backend() as backend:
         return backend.result(backend.submit(request, "simulate"))
 
@@ -78,9 +82,13 @@ def _spec(draft: Draft, shots: int | None, seed: int | None) -> dict[str, Any]:
 
 
 def _request(draft: Draft, spec: dict[str, Any]) -> RunRequest:
+    from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
+    from oracle.routing.route import reproducible
+
     quantum = spec["quantum"]
     if draft.lint.qubits > LIMITS.qubits:
         raise CircuitRejected(
             "too_many_qubits", f"it has {draft.lint.qubits} qubits, the limit is {LIMITS.qubits}", field="circuit"
         )
-    return RunRequest.of_spec(draft.circuit, quantum, quantum["seed"], LIMITS)
+    request = RunRequest.of_spec(draft.circuit, quantum, quantum["seed"], LIMITS)
+    return replace(request, method=REPRODUCIBLE if reproducible(spec) else AUTOMATIC)

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oracle.circuits.analysis import METHODS
+from oracle.circuits.analysis import METHODS, QSIM
 from oracle.circuits.limits import CircuitLimits
+from oracle.circuits.qsim import NOT_INSTALLED
 from oracle.jobs.errors import InputError
 
 LOCAL, MANAGED, IBM = "local_simulator", "managed_simulator", "ibm_quantum_backend"
 SIMULATORS = (LOCAL, MANAGED)
 # What people look for among the simulators and do not find, and why.
-NOT_OFFERED = {
-    "qsim": "no worker has it: it computes in single precision and would bring Cirq, 180 MB, into each of them",
-    "aer.extended_stabilizer": "its counts are wrong (Qiskit/qiskit-aer#2315)",
-}
+NOT_OFFERED = {"aer.extended_stabilizer": "its counts are wrong (Qiskit/qiskit-aer#2315)"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,8 @@ class Candidate:
 
     ``name`` is unique among the candidates, ``backend`` (the name, if not given) what the decision names and a spec
     lists under ``allowed_backends``. ``queue_seconds`` is the wait that is expected now, ``price`` what a run would
-    cost, in the smallest unit of the job's token. Simulators have ``limits``; the rest is for hardware:
+    cost, in the smallest unit of the job's token. Simulators have ``limits`` and methods, but for those ``absent``
+    there, which says why; the rest is for hardware:
     ``two_qubit_error`` is the median, ``operational`` whether it takes jobs, ``dynamic`` whether gates may depend on
     outcomes. Of one that gives no answer only the names are known, and ``silence`` is why.
     """
@@ -36,6 +35,7 @@ class Candidate:
     backend: str = ""
     method: str | None = None
     limits: CircuitLimits = field(default_factory=CircuitLimits)
+    absent: Mapping[str, str] = field(default_factory=lambda: {QSIM: NOT_INSTALLED}, hash=False)
     queue_seconds: float = 0.0
     price: int = 0
     basis: tuple[str, ...] = ()

@@ -7,12 +7,13 @@ operator's policy exclude is not taken, whatever else is on offer, and if none i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from oracle.circuits.analysis import METHODS, STATEVECTOR, Analysis, Forecast, choose, forecasts, size
+from oracle.circuits.analysis import METHODS, QSIM, STATEVECTOR, STIM, Analysis, Forecast, choose, forecasts, size
 from oracle.circuits.lint import MEMORY, LintReport
+from oracle.circuits.run import named_methods
 from oracle.routing.candidates import IBM, LOCAL, MANAGED, NOT_OFFERED, Candidate, by_method
 
 __all__ = ["IBM", "LOCAL", "MANAGED", "REVIEW", "Candidate", "Decision", "Policy", "Verdict", "needs_analysis", "route"]
@@ -101,9 +102,14 @@ class Decision:
 
 
 def needs_analysis(spec: Mapping[str, Any], report: LintReport) -> bool:
-    """Whether the lint's figures are too little to route a circuit by: it or its result is large, or it may leave the
-    simulators."""
-    if spec["quantum"]["backend_policy"] != "simulator" or _result_bytes(spec, report) > PLAIN_RESULT_BYTES:
+    """Whether the lint's figures are too little to route a circuit by: it or its result is large, it may leave the
+    simulators, it may only run by methods that its spec names, or noise multiplies what it takes."""
+    quantum = spec["quantum"]
+    if quantum["backend_policy"] != "simulator" or quantum.get("noise"):
+        return True
+    if _result_bytes(spec, report) > PLAIN_RESULT_BYTES:
+        return True
+    if named_methods(spec["quantum"]):
         return True
     return report.qubits > PLAIN_QUBITS or report.expanded_gates > PLAIN_GATES or report.dynamic
 
@@ -206,10 +212,12 @@ def _objection(spec: Mapping[str, Any], qubits: int, offer: Candidate, policy: P
         return "hardware_only", f"the spec's backend_policy is {wanted}; ibm_or_simulator or simulator would pass"
     if not offer.is_simulator and wanted == "simulator":
         return "simulator_only", f"the spec's backend_policy is {wanted}; ibm or ibm_or_simulator would pass"
+    if not offer.is_simulator and spec["quantum"].get("noise"):
+        return "noise_is_simulated", "the spec asks for simulated noise, a device has its own; without it it would pass"
     if allowed and not {offer.name, offer.backend}.intersection(allowed):
         return (
             "backend_not_allowed",
-            f"the spec allows {', '.join(allowed)} only; {offer.backend} is not one",
+            f"the spec allows {', '.join(allowed)} only; {offer.name} is not one",
         )
     if offer.silence:
         return "no_answer", f"nothing is known of it now: {offer.silence}"
@@ -227,18 +235,30 @@ def _objection(spec: Mapping[str, Any], qubits: int, offer: Candidate, policy: P
 def _simulator_objection(
     spec: Mapping[str, Any], analysis: Analysis, offer: Candidate, policy: Policy, forecast: Forecast
 ) -> tuple[str, str]:
-    _, objections = choose(
-        analysis,
-        spec["quantum"]["shots"],
-        offer.limits,
-        reproducible=reproducible(spec),
-        allowed=policy.methods,
-    )
+    if forecast.method in offer.absent:
+        return "not_offered", offer.absent[forecast.method]
+    _, objections = _choice(spec, analysis, offer, policy.methods)
     code, text = objections[forecast.method]
+    if not code and forecast.method in (STIM, QSIM) and spec["quantum"].get("result") == MEMORY:
+        return "no_memory", "it keeps no shots in order; counts or expectation values would pass"
     most = min(offer.limits.cpu_seconds, offer.limits.wall_seconds)
     if not code and forecast.seconds > most:
         return "too_slow", f"would take about {_duration(forecast.seconds)}, a forecast of {_duration(most)} would pass"
     return code, text
+
+
+def _choice(
+    spec: Mapping[str, Any], analysis: Analysis, offer: Candidate, allowed: Collection[str]
+) -> tuple[str, dict[str, tuple[str, str]]]:
+    """What the simulator would choose among the methods ``allowed``, and what speaks against each."""
+    return choose(
+        analysis,
+        spec["quantum"]["shots"],
+        offer.limits,
+        reproducible=reproducible(spec),
+        allowed=allowed,
+        insisted=named_methods(spec["quantum"]) is not None,
+    )
 
 
 def _hardware_objection(
@@ -286,10 +306,8 @@ def _preferred(
         return ranked[0] if ranked else None
     first = ranked[0]
     same = {verdict.method: verdict for verdict in ranked if verdict.backend == first.backend}
-    limits = next(offer.limits for offer in offers if offer.name == first.name)
-    shots = spec["quantum"]["shots"]
-    allowed = tuple(method for method in METHODS if method in same)
-    method, _ = choose(analysis, shots, limits, reproducible=reproducible(spec), allowed=allowed)
+    offer = next(offer for offer in offers if offer.name == first.name)
+    method, _ = _choice(spec, analysis, offer, tuple(method for method in METHODS if method in same))
     return same.get(method, first)
 
 
@@ -321,6 +339,7 @@ def _constraints(spec: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     return {
         "backend_policy": quantum["backend_policy"],
         **quantum["constraints"],
+        "noise": quantum.get("noise"),
         "reproducible": reproducible(spec),
         "operator": {**asdict(policy), "methods": list(policy.methods), "max_price": str(policy.max_price)},
     }

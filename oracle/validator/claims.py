@@ -31,6 +31,8 @@ def claim_of(document: Mapping[str, Any], spec: Mapping[str, Any], chain_id: int
     played = claim == STAND_IN and chain_id not in LOCAL_CHAINS
     if (policy == "simulator" and claim != SIMULATOR) or (policy == "ibm" and (claim == SIMULATOR or played)):
         raise Wrong(f"the spec asks for {policy}, the result says it is {claim}")
+    if claim != SIMULATOR and spec["quantum"].get("noise"):
+        raise Wrong(f"the spec asks for noise on a simulator, the result says it is {claim}")
     allowed = spec["quantum"]["constraints"]["allowed_backends"]
     if claim != SIMULATOR and allowed and document["provider"]["backend"] not in allowed:
         raise Wrong(f"it ran on {document['provider']['backend'][:60]}, the spec allows {', '.join(allowed)}")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from oracle.chain.history import JobHistory, fetch_job
-from oracle.circuits.analysis import AUTOMATIC, REPRODUCIBLE
+from oracle.circuits.analysis import AUTOMATIC, METHODS, REPRODUCIBLE
 from oracle.circuits.instructions import Part
 from oracle.circuits.lint import EXPECTATION
 from oracle.circuits.run import RunRequest, RunResult
@@ -198,7 +198,9 @@ class Examiner:
         return replace(request, method=REPRODUCIBLE if reproducible(spec) else AUTOMATIC)
 
     def _simulated(self, request: RunRequest) -> RunResult:
-        """The run with more shots than were ordered, as many as the limits and the size of a result allow."""
+        """The run with more shots than were ordered, as many as the limits and the size of a result allow. By any
+        method: those the spec names are for the run that counts."""
+        request = replace(request, methods=METHODS, insisted=False)
         fit = self._t.limits.shots // max(request.lint().executions, 1)
         shots = max(min(self._t.config.validator_baseline_shots, fit), request.shots)
         try:
@@ -219,6 +221,8 @@ class Examiner:
         except CircuitRejected as err:
             if err.code in MACHINE_FAULTS:
                 raise NotYet(f"the run here failed: {err}") from err
+            if err.code == "not_offered":
+                raise Unclear(f"not comparable: {err}") from err
             raise Unclear(f"the circuit cannot be run here: {err}") from err
 
     def _circuit(self, job: JobRow, spec: Mapping[str, Any]) -> bytes:

@@ -301,6 +301,21 @@ def test_validator__other_versions_there__keeps_silent_and_the_period_decides(be
     assert (history.state, history.tier, history.to_validator) == (State.SETTLED, Tier.UNCHALLENGED, 0)
 
 
+def test_validator__spec_names_qsim__is_replayed_where_it_is_and_not_comparable_where_it_is_not(bench):
+    named = {"quantum": {"shots": 400, "constraints": {"allowed_backends": ["aer.qsim"]}}}
+    there = bench.submit("replay", **named)
+    bench.deliver()
+    bench.judge()
+    elsewhere = bench.submit("replay", **named)
+    bench.deliver()
+    bench.judge(qsim=False)
+
+    assert bench.ending(there) == (State.SETTLED, "accepted")
+    assert read_judged(bench.verdicts, there).report["thresholds"]["engine"] == "qsim"
+    assert bench.ending(elsewhere) == (State.COMPLETED, "silent: inconclusive")
+    assert "not comparable" in bench.statement(elsewhere) and "switched off" in bench.statement(elsewhere)
+
+
 def test_validator__several_results__are_judged_in_one_transaction(bench):
     job_ids = [bench.submit(quantum={"circuit": "ghz.qasm", "shots": shots}) for shots in (100, 200, 300)]
     bench.deliver()
@@ -596,6 +611,10 @@ def misread(run):
     run["runs"][0]["values"] = [3.9]
 
 
+def without_noise(run):
+    run["counts"] = {"00": 198, "11": run["shots"] - 198}
+
+
 def vague(run):
     run["operations"] = {}
 
@@ -621,6 +640,7 @@ def of_hardware_without_a_name(document):
 EASY = {"calibration": {"used": {"readout_error": 0.49}}}
 ON_DEVICE = {"circuit": "ghz.qasm", "shots": 2000, "seed": None, "backend_policy": "ibm_or_simulator"}
 SIMULATED = {**ON_DEVICE, "backend_policy": "simulator"}
+NOISY = {"noise": {"one_qubit": 0.01, "two_qubit": 0.1, "readout": 0.05}}
 ESTIMATED = {"document": BELL, "quantum": {"result": "expectation", "observables": [ISING]}, "job_type": "optimization"}
 
 
@@ -647,6 +667,8 @@ def docket(tmp_path_factory):
         "distribution": bench.submit("distribution", document=THREE),
         "values": bench.submit("distribution", **ESTIMATED),
         "benchmark": bench.submit("distribution", job_type="benchmark"),
+        "noisy replay": bench.submit("replay", document=THREE, quantum=NOISY),
+        "noisy distribution": bench.submit("distribution", document=BELL, quantum=NOISY),
         "device": bench.submit("distribution", quantum=ON_DEVICE),
         "stand-in": bench.submit("distribution", quantum={**ON_DEVICE, "shots": 2001}),
     }
@@ -665,6 +687,7 @@ def docket(tmp_path_factory):
         ("distribution forged", last_forged, {"document": THREE, "quantum": {"seed": 6}}),
         ("values invented", invented, {**ESTIMATED, "quantum": {**ESTIMATED["quantum"], "shots": 401}}),
         ("values misread", misread, {**ESTIMATED, "quantum": {**ESTIMATED["quantum"], "shots": 402}}),
+        ("without noise", without_noise, {"document": BELL, "quantum": {**NOISY, "shots": 401}}),
         ("benchmark vague", vague, {"job_type": "benchmark", "quantum": {"circuit": "ghz.qasm", "shots": 512}}),
     ):
         jobs[name] = bench.submit(**{"method": "distribution", **asked})
@@ -696,7 +719,11 @@ def docket(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["canaries", "replay", "distribution", "values", "benchmark", "device", "stand-in", "device wanted"]
+    "name",
+    [
+        *("canaries", "replay", "distribution", "values", "benchmark", "device", "stand-in", "device wanted"),
+        *("noisy replay", "noisy distribution"),
+    ],
 )
 def test_docket__honest_result__is_accepted(docket, name):
     assert docket.bench.ending(docket.jobs[name]) == (State.SETTLED, "accepted")
@@ -712,6 +739,7 @@ def test_docket__honest_result__is_accepted(docket, name):
         ("distribution forged", "two samples of one source differ as much"),
         ("values invented", "is outside"),
         ("values misread", "are not those of what was counted"),
+        ("without noise", "two samples of one source differ as much"),
         ("benchmark vague", "missing: circuit.operations"),
         ("garbage of a device", "of the signal is left, below 0.5"),
         ("device not wanted", "the spec asks for simulator, the result says it is hardware-claimed"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from oracle.backends.aer import AerBackend
 from oracle.backends.base import BackendStatus, Backlog
+from oracle.circuits.analysis import QSIM
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.run import Run, RunRequest, RunResult
 from oracle.circuits.sandbox import Sandbox
@@ -103,19 +105,27 @@ def test_close__run_under_way__ends_as_cancelled() -> None:
         backend.result(slow)
 
 
+class Stuck:
+    """An executor whose one run never ends."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.run = Run(lambda run: None)
+        self.requests: list[RunRequest] = []
+
+    def submit(self, request: RunRequest) -> Run:
+        self.requests.append(request)
+        return self.run
+
+    def close(self) -> None: ...
+
+
 def test_analyse__does_not_end_in_time__says_so_and_is_cancelled() -> None:
-    class Stuck:
-        workers = 1
-        run = Run(lambda run: None)
-
-        def submit(self, request: RunRequest) -> Run:
-            return self.run
-
-        def close(self) -> None: ...
-
+    stuck = Stuck()
     with pytest.raises(TimeoutError, match="the analysis did not end within 0 s"):
-        AerBackend(Stuck()).analyse(request(), timeout=0.01)
-    assert Stuck.run.cancelled()
+        AerBackend(stuck).analyse(request(), timeout=0.01)
+    assert stuck.run.cancelled()
 
 
 def test_cancel__run_under_way__stops_it_and_frees_the_worker(backend: AerBackend) -> None:
@@ -221,6 +231,18 @@ def test_candidate__place_and_wait__are_told() -> None:
         assert backend.candidate().queue_seconds == 62.5
     finally:
         backend.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [({"qsim": False}, "switched off"), ({"kind": MANAGED}, "cluster"), ({}, "")]
+)
+def test_candidate__qsim_absent__says_why_and_no_run_goes_there(options: dict[str, Any], why: str) -> None:
+    executor = Stuck()
+    backend = AerBackend(executor, **options)
+    backend.submit(request(), "run")
+
+    assert (QSIM in executor.requests[0].methods) == (QSIM not in backend.candidate().absent) == (not why)
+    assert why in backend.candidate().absent.get(QSIM, "")
 
 
 def test_submit__threads_given__are_recorded() -> None:

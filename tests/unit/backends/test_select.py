@@ -15,7 +15,7 @@ from oracle.jobs.errors import BackendUnavailable, InputError
 
 
 def settings(**changes: object) -> SimpleNamespace:
-    pool = {"executor": "pool", "workers": 3, "dask_scheduler": ""}
+    pool = {"executor": "pool", "workers": 3, "qsim": True, "dask_scheduler": ""}
     return SimpleNamespace(**{**pool, "dask_tls_ca": "", "dask_tls_cert": "", "dask_tls_key": "", **changes})
 
 

@@ -47,7 +47,7 @@ OVER: dict[str, tuple[dict[str, Any], int]] = {
     "outcomes": ({"source": SPREAD}, 3),
     "cpu_seconds": ({"source": LOOPING, "shots": 200_000, "method": "statevector"}, 1),
     "wall_seconds": ({"source": LOOPING, "shots": 200_000, "method": "statevector"}, 1),
-    "memory_bytes": ({"source": H2 + b"gate g a { x a; x a; x a; }" + b"g q;" * 8_000 + b"measure q -> c;"}, 2**16),
+    "memory_bytes": ({"source": H2 + b"gate g a { x a; x a; x a; }" + b"g q;" * 24_000 + b"measure q -> c;"}, 2**16),
     "output_bytes": ({"result": "memory", "shots": 1000}, 1000),
 }
 

@@ -79,7 +79,7 @@ def test_simulate__explain__shows_the_choice_and_every_candidate(qscrow, draft):
     shown = qscrow("simulate", draft, "--explain").out
 
     assert shown.startswith("local_simulator: aer.stabilizer")
-    for name in ("stabilizer", "statevector", "matrix_product_state", "density_matrix", "stim"):
+    for name in ("stabilizer", "statevector", "matrix_product_state", "density_matrix", "stim", "qsim"):
         assert f"aer.{name}  [" in shown
     assert "+ aer.stabilizer  [taken]" in shown and "Clifford" in shown
 
@@ -104,6 +104,30 @@ def test_simulate__json__is_the_run(qscrow, draft):
 
     assert (run["shots"], run["seed"], sum(run["counts"].values())) == (10, 3, 10)
     assert {"engine", "versions", "transpiled_digest", "qubits", "depth", "operations"} <= set(run)
+
+
+def test_simulate__noise__is_that_of_the_option_or_the_draft(qscrow, draft):
+    shown = qscrow("simulate", draft, "--noise", "two_qubit=0.3,readout=0.1")
+    assert "on aer-density_matrix" in shown.out and "noise two_qubit 0.3, readout 0.1" in shown.out
+    Path(draft).write_text(Path(draft).read_text().replace("  seed: 7", "  seed: 7\n  noise: {readout: 0.5}"))
+    shown = qscrow("simulate", draft, "--explain").out
+    assert "noise after every gate" in shown and "+ aer.density_matrix  [taken]" in shown
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ("0.1", "noise: '0.1' is no list of rates; write for example one_qubit=0.001"),
+        ("readout=much", "is no list of rates"),
+        ("readout=0.6", "quantum.noise.readout: 0.6 must be at most 0.5"),
+        ("readout=0", "quantum.noise: asks for none: every rate is 0"),
+    ],
+)
+def test_simulate__unusable_noise__is_one_line(qscrow, draft, rates, said):
+    failed = qscrow("simulate", draft, "--noise", rates)
+
+    assert (failed.code, failed.out) == (2, "")
+    assert said in failed.error
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from oracle.jobs.canonical import canonical_bytes, digest
 from oracle.jobs.errors import InputError
+from oracle.jobs.noise import Noise
 from oracle.jobs.spec import DEFAULTS, MAX_SPEC_BYTES, check_spec, normalise, parse_draft, parse_spec
 
 REQUESTER = "did:pkh:eip155:31337:0x" + "ab" * 20
@@ -283,6 +284,60 @@ def test_normalise__shortest_draft__has_every_default():
     assert normal["requester"] == REQUESTER
     assert normal["quantum"]["circuit"] == CIRCUIT
     assert normal["timeouts"] == DEFAULTS["timeouts"]
+
+
+RATES = {"one_qubit": st.floats(0, 1), "two_qubit": st.floats(0, 1), "readout": st.floats(0, 0.5)}
+
+
+@given(st.fixed_dictionaries({}, optional=RATES))
+def test_normalise__any_noise__has_every_rate_and_comes_back_the_same(rates):
+    draft = {**DRAFT, "quantum": {"noise": rates}}
+    if not any(rates.values()):
+        with pytest.raises(InputError, match="every rate is 0; leave it out"):
+            normalise(draft, requester=REQUESTER, circuit=CIRCUIT)
+        return
+
+    parsed = parse_spec(canonical_bytes(normalise(draft, requester=REQUESTER, circuit=CIRCUIT)))
+
+    assert parsed["quantum"]["noise"] == {"one_qubit": 0, "two_qubit": 0, "readout": 0, **rates}
+    assert Noise.of_spec(parsed["quantum"]) == Noise(**rates)
+    assert Noise.of_spec(parsed["quantum"]).as_dict() == parsed["quantum"]["noise"]
+
+
+@pytest.mark.parametrize("quantum", [{}, {"noise": None}])
+def test_normalise__no_noise__is_no_field_so_that_digests_stay(quantum):
+    normal = normalise({**DRAFT, "quantum": quantum}, requester=REQUESTER, circuit=CIRCUIT)
+
+    assert normal == spec() and "noise" not in normal["quantum"]
+    assert not Noise.of_spec(normal["quantum"])
+
+
+NOISE = {"one_qubit": 0.001, "two_qubit": 0.01, "readout": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("quantum", "validation", "field", "says"),
+    [
+        ({"noise": {**NOISE, "readout": 0.51}}, {}, "quantum.noise.readout", "at most 0.5"),
+        ({"noise": {**NOISE, "two_qubit": 1.01}}, {}, "quantum.noise.two_qubit", "at most 1"),
+        ({"noise": {**NOISE, "one_qubit": -0.1}}, {}, "quantum.noise.one_qubit", "at least 0"),
+        ({"noise": {**NOISE, "one_qubit": "1e-3"}}, {}, "quantum.noise.one_qubit", "type number"),
+        ({"noise": {**NOISE, "one_qubit": True}}, {}, "quantum.noise.one_qubit", "type number"),
+        ({"noise": {"tow_qubit": 0.1}}, {}, "quantum.noise.tow_qubit", "did you mean two_qubit"),
+        ({"noise": 0.01}, {}, "quantum.noise", "type object"),
+        ({"noise": [0.01]}, {}, "quantum.noise", "type object"),
+        ({"noise": NOISE, "backend_policy": "ibm"}, {}, "quantum.noise", "set quantum.backend_policy to simulator"),
+        ({"noise": NOISE}, {"method": "canary", "commitment": "ab" * 32}, "quantum.noise", "replay, distribution or"),
+    ],
+)
+def test_normalise__noise_that_cannot_be__names_field_and_remedy(quantum, validation, field, says):
+    draft = {**DRAFT, "quantum": quantum, "validation": validation}
+
+    with pytest.raises(InputError) as refused:
+        normalise(draft, requester=REQUESTER, circuit=CIRCUIT)
+
+    assert refused.value.field == field
+    assert says in str(refused.value)
 
 
 def test_normalise__draft_that_names_other_parties__is_overruled():

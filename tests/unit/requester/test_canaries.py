@@ -56,6 +56,7 @@ def test_mix__example__hides_circuits_of_the_same_form(draft):
     [
         ("validation", {"method": "replay"}, "validation.method"),
         ("validation", {"method": "canary", "commitment": "ab" * 32}, "validation.commitment"),
+        ("quantum", {"noise": {"readout": 0.01}}, "quantum.noise"),
         ("quantum", {"result": "expectation", "observables": [[["ZZZ", 1.0]]]}, "quantum.result"),
     ],
 )

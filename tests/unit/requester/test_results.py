@@ -158,6 +158,7 @@ def test_open_result__another_accounts_key__says_so(world, store, ordered):
         ({"job": "7"}, "job"),
         ({"spec": {"quantum": {"shots": 1024}}}, "spec"),
         ({"backend": "aer"}, "backend"),
+        ({"backend": {"noise": {"one_qubit": 0.1, "two_qubit": 0, "readout": 0}}}, "backend.noise"),
         ({"artefacts": {"code": 5}}, "artefacts.code"),
         ({"artefacts": {}}, "receipt.artefacts"),
     ],

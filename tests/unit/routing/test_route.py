@@ -30,6 +30,7 @@ from oracle.routing.route import (
 
 LIMITS = CircuitLimits(qubits=1_000, clbits=1_000)
 AER = Candidate("aer", LOCAL, 1_000, limits=LIMITS)
+FAST = replace(AER, absent={})
 DASK = Candidate("dask", MANAGED, 1_000, limits=replace(LIMITS, memory_bytes=2**40), queue_seconds=1)
 FEZ = Candidate("ibm_fez", IBM, 156, queue_seconds=600, price=500, two_qubit_error=0.003)
 KYIV = Candidate("ibm_kyiv", IBM, 127, queue_seconds=60, price=100, two_qubit_error=0.01)
@@ -94,6 +95,22 @@ def test_route__width_alone__policy_and_constraints_decide(wanted: dict[str, Any
     assert all(decision.reasons.values())
 
 
+def test_route__noise__is_for_simulators_and_says_so() -> None:
+    noise = {"one_qubit": 0.001, "two_qubit": 0.01, "readout": 0.02}
+    wanted = spec("any")
+    wanted["quantum"]["noise"] = noise
+
+    decision = route(wanted, replace(DENSE, qubits=8, active_qubits=8, bond_bits=4, noisy=True), [AER, FEZ])
+
+    assert (decision.choice, decision.method) == (LOCAL, "density_matrix")
+    assert codes(decision)["ibm_fez"] == "noise_is_simulated" and "would pass" in decision.reasons["ibm_fez"]
+    assert decision.constraints["noise"] == noise
+    assert (
+        needs_analysis(wanted, LintReport("openqasm2", 1, 1, 1, 1))
+        and needs_analysis(spec(), LintReport("openqasm2", 1, 1, 1, 1)) is False
+    )
+
+
 def test_route__nobody_on_offer__is_for_review() -> None:
     document = route(spec(), 5, []).as_dict()
 
@@ -129,7 +146,7 @@ def test_route__nobody_on_offer__is_for_review() -> None:
         (spec("any"), replace(DENSE, feed_forward=True), Policy(), "ibm_fez", "feed_forward", ("would pass",)),
         (spec("any"), DENSE, Policy(min_fidelity=0.6), "ibm_fez", "too_noisy", ("0.55", "0.6")),
         (spec(), DENSE, Policy(), "aer.statevector", TAKEN, ("16 MiB",)),
-        (spec(), DENSE, Policy(), "qsim", "not_offered", ("single precision",)),
+        (spec(), DENSE, Policy(), "aer.qsim", "not_offered", ("qscrow[fast]",)),
         (spec(), DENSE, Policy(), "aer.extended_stabilizer", "not_offered", ("wrong",)),
         (spec("any"), DENSE, Policy(), "ibm_fez", LATER, ("aer.statevector", "10 min")),
     ],
@@ -223,12 +240,12 @@ specs = st.builds(
     spec,
     st.sampled_from(["simulator", "ibm_or_simulator", "ibm", "any"]),
     max_qubits=st.none() | st.integers(1, 300),
-    allowed=st.lists(st.sampled_from(["aer", "dask", "ibm_fez", "aer.stim"]), unique=True).map(tuple),
+    allowed=st.lists(st.sampled_from(["aer", "dask", "ibm_fez", "aer.stim", "aer.qsim"]), unique=True).map(tuple),
     queue=st.none() | st.integers(0, 20),
     seed=st.none() | st.just(1),
     budget=st.integers(1, 1_000),
 )
-offers = st.lists(st.sampled_from(ALL), unique=True)
+offers = st.lists(st.sampled_from(ALL), unique=True) | st.just([FAST])
 policies = st.builds(
     Policy,
     st.lists(st.sampled_from(METHODS), unique=True).map(tuple),
@@ -274,6 +291,7 @@ def test_route__taken__breaks_no_constraint(
     assert constraints["max_qubits"] is None or circuit.qubits <= constraints["max_qubits"]
     assert decision.method is None or decision.method in policy.methods
     assert decision.method != "stim" or quantum["seed"] is None
+    assert decision.method != "qsim" or quantum["seed"] is None or "aer.qsim" in constraints["allowed_backends"]
 
 
 @given(specs, analyses, offers, policies)
@@ -339,9 +357,41 @@ def test_reproducible__seed_or_comparing_validation__is_true(wanted: dict[str, A
     assert reproducible(wanted) == expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "changes", "code", "says"),
+    [
+        (spec(), {}, TAKEN, "8"),
+        (spec(seed=1), {}, "not_reproducible", "allowed_backends"),
+        (spec(method="replay"), {}, "not_reproducible", "others"),
+        (spec(seed=1, allowed=("aer.qsim",)), {}, TAKEN, "MiB"),
+        (spec(allowed=("aer.statevector",)), {}, "backend_not_allowed", "aer.statevector"),
+        (spec(), {"mid_circuit": True}, "mid_circuit", "end"),
+        (spec(), {"resets": 1}, "mid_circuit", "resets"),
+        (spec(), {"feed_forward": True}, "feed_forward", "`if`"),
+        (spec(), {"gates": 9_882}, TAKEN, "MiB"),
+        (spec(), {"gates": 9_883}, "imprecise", "at most 9882 would pass with 1024 shots"),
+        (spec(), {"active_qubits": 30}, "too_much_memory", "8.0 GiB"),
+        (spec(), {"active_qubits": 8, "qubits": 8}, LATER, "aer.statevector comes first"),
+        (every_shot(spec(), 1024), {}, "no_memory", "in order"),
+    ],
+)
+def test_route__qsim_installed__is_taken_for_dense_circuits_that_suit_it(
+    wanted: dict[str, Any], changes: dict[str, Any], code: str, says: str
+) -> None:
+    verdict = verdict_of(route(wanted, replace(DENSE, **changes), [FAST, FEZ]), "aer.qsim")
+
+    assert verdict.code == code and says in verdict.text
+
+
+def test_route__only_qsim_allowed_and_absent__is_for_review() -> None:
+    decision = route(spec(allowed=("aer.qsim",)), DENSE, [AER])
+
+    assert decision.choice == REVIEW and codes(decision)["aer.qsim"] == "not_offered"
+
+
 def test_route__endless_forecast__is_still_a_number() -> None:
     decision = route(spec(), replace(HUGE, active_qubits=1_000, qubits=1_000, bond_bits=500), [AER])
 
-    weighed = [verdict for verdict in decision.verdicts if verdict.code != "not_offered"]
+    weighed = [verdict for verdict in decision.verdicts if verdict.method]
     assert len(weighed) == len(METHODS)
     assert all(verdict.seconds is not None and math.isfinite(verdict.seconds) for verdict in weighed)

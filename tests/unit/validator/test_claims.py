@@ -65,6 +65,14 @@ def test_claim_of__device_that_was_not_allowed__is_wrong():
         claim_of(DEVICE, spec("any", "ibm_torino"), PUBLIC)
 
 
+def test_claim_of__device_although_simulated_noise_was_ordered__is_wrong():
+    noisy = spec("any")
+    noisy["quantum"]["noise"] = {"one_qubit": 0, "two_qubit": 0.01, "readout": 0}
+    assert claim_of(HERE, noisy, PUBLIC) == SIMULATOR
+    with pytest.raises(Wrong, match="noise on a simulator"):
+        claim_of(DEVICE, noisy, PUBLIC)
+
+
 def calibrated(**scopes):
     return {"provider": {**PROVIDER, "calibration": scopes}}
 
