@@ -316,6 +316,7 @@ def test_route__order_of_candidates__changes_no_simulator_against_hardware(
     [
         (spec(), LintReport("openqasm2", 10, 10, 50, 100), False),
         (spec("any"), LintReport("openqasm2", 10, 10, 50, 100), True),
+        (spec(allowed=("aer.qsim",)), LintReport("openqasm2", 10, 10, 50, 100), True),
         (spec(), LintReport("openqasm2", 17, 10, 50, 100), True),
         (spec(), LintReport("openqasm2", 10, 10, 50, 9_000), True),
         (spec(), LintReport("openqasm2", 10, 10, 50, 100, dynamic=True), True),
