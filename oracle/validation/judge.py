@@ -99,7 +99,7 @@ def _malformed(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evi
 def _judged(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, claim: str) -> Verdict:
     method = spec["validation"]["method"]
     if method == "none":
-        return _alone(method, Check("form", Outcome.ACCEPT, "the result is well formed and complete"), spec, claim)
+        return _alone(method, Check("form", Outcome.ACCEPT, "the result is well formed"), spec, claim)
     missing = _missing(method, evidence)
     if missing:
         return _alone(method, Check("evidence", Outcome.INCONCLUSIVE, missing), spec, claim)
