@@ -552,7 +552,7 @@ def _is_sound(analysis: Analysis) -> bool:
     if found is not None:
         counts += (found.cap, found.bond_dimension, found.work)
         weight = found.discarded_weight
-        if not (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
+        if not (isinstance(weight, (int, float)) and 0 <= weight < 2**53):
             return False
     return (
         isinstance(analysis.repeats, (int, float))
