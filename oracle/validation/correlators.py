@@ -82,11 +82,15 @@ def slope_check(counts: Counts, known: Counts, policy: Policy, risk: float) -> C
         return Check("correlators", None, "the baseline has no correlations of one or two bits that shots can show")
     mean, spread = _projection(counts, kept)
     found, error = mean / signal, spread / signal / math.sqrt(counts.shots)
-    slack = float(norm.isf(risk)) * max(error, 1 / math.sqrt(counts.shots * signal))
+    # Never less than what the shots of the poorest device allowed scatter, or those of noise: few of them may be alike.
+    share, scatter = policy.min_polarisation, _projection(known, kept)[1] ** 2
+    poorest = share * (scatter + signal**2) + (1 - share) * signal - (share * signal) ** 2
+    least = float(norm.isf(risk)) * math.sqrt(max(poorest, signal) / counts.shots) / signal
+    slack = max(float(norm.isf(risk)) * error, least)
     reason = f"{found:.3f} ± {slack:.3f} of the baseline's correlations is left"
     if found + slack < policy.min_polarisation:
         return Check("correlators", Outcome.REJECT, reason, found, policy.min_polarisation)
-    needed = float(norm.isf(risk) + norm.ppf(policy.power)) / math.sqrt(counts.shots * signal)
+    needed = least + float(norm.ppf(policy.power)) / math.sqrt(counts.shots * signal)
     if needed > policy.min_polarisation:
         return Check("correlators", None, f"{reason}, but uniform noise could show as much", found, needed)
     return Check("correlators", Outcome.ACCEPT, reason, found, policy.min_polarisation)
