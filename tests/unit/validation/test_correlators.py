@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from oracle.validation.correlators import Correlators, shift_check, slope_check
+from oracle.validation.correlators import Correlators, _chances, shift_check, slope_check
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import Policy
 from oracle.validation.verdict import Outcome
@@ -51,3 +51,10 @@ def test_slope_check__noise_in_a_handful_of_shots__is_not_accepted(cat_output, d
     known = Counts.parse(draw(p, 50_000, rng))
     found = [slope_check(Counts.parse(draw(uniform, shots, rng)), known, Policy(), 0.01).outcome for _ in range(50)]
     assert stats.binom.sf(found.count(Outcome.ACCEPT) - 1, 50, 1 - Policy().power) > 1e-3
+
+
+def test_chances__far_out_for_rare_events__are_no_smaller_than_the_truth():
+    shots, known, events = 4000, 100_000, 800
+    here = np.arange(60, 66)
+    found = _chances(1 - 2 * here / shots, 1 - 2 * (events - here) / known, shots, known)
+    assert found == pytest.approx(2 * stats.hypergeom.sf(here - 1, shots + known, events, shots), rel=1e-6)
