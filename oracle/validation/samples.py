@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Work per comparison: outcomes × permutations.
 _MOST_WORK = 20_000_000
 _BATCH = 200_000
+# A curve needs so many deals to follow.
+_FEWEST = 99
 # So many deals that are worse than the samples leave no doubt that a small p-value is out of reach.
 _ENOUGH = 20
 
@@ -49,25 +51,28 @@ def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: 
 
     Fisher's permutation test (The Design of Experiments, 1935); ``slack`` is McDiarmid's for two samples.
     The statistic of the p-value is G for homogeneity; the mean distance of the deals is the floor. A risk so small
-    that it takes more than ``draws`` deals ends early once it is plain on which side of it the p-value lies.
+    that it takes more than ``draws`` deals ends early once it is plain on which side of it the p-value lies. Where even
+    so it would take too long, the p-value is left above the risk.
     """
     numbers = _aligned(one, other)
     pooled, shots = numbers.sum(axis=0), (one.shots, other.shots)
-    most = max(min(draws, _MOST_WORK // len(pooled)), math.ceil(2 / risk))
+    least, due = min(draws, max(_MOST_WORK // len(pooled), _FEWEST)), math.ceil(2 / risk)
+    most = max(least, min(due, 2 * _MOST_WORK // len(pooled)))
     rng = np.random.default_rng([seed, 4])
     statistic = float(_homogeneity(numbers[0], numbers[1])) - 1e-9  # ties are as bad, rounding aside
     floor, null = 0.0, np.empty(0)
-    batch = min(max(_BATCH // len(pooled), 1), draws)
-    while len(null) < most and not (len(null) >= draws and _is_plain(statistic, null, risk)):
+    batch, p_value = max(_BATCH // len(pooled), 1), None
+    while p_value is None and len(null) < most:
         hands = rng.multivariate_hypergeometric(pooled, shots[0], min(batch, most - len(null)), method="marginals")
         floor += float(_tvd(hands, pooled - hands, shots).sum())
         null = np.append(null, _homogeneity(hands, pooled - hands))
-    p_value = empirical_p(statistic, null)
+        if least <= len(null) < most:  # few outcomes make steps that no curve follows, but are soon dealt
+            p_value = _early(statistic, null, risk, by_curve=due * len(pooled) > _MOST_WORK)
     return Comparison(
         distance=float(_tvd(numbers[0], numbers[1], shots)),
         floor=floor / len(null),
         slack=math.sqrt(math.log(1 / risk) / 2 * (1 / shots[0] + 1 / shots[1])),
-        p_value=p_value if len(null) == most else min(p_value, _tail(statistic, null)),
+        p_value=empirical_p(statistic, null) if p_value is None else p_value,
     )
 
 
@@ -117,10 +122,13 @@ def _equality_check(counts: Counts, known: Counts, policy: Policy, risk: float) 
     return Check("equality", Outcome.ACCEPT, reason, found.p_value, risk)
 
 
-def _is_plain(statistic: float, null: np.ndarray, risk: float) -> bool:
-    """Whether more deals would not move the p-value to the other side of ``risk``."""
+def _early(statistic: float, null: np.ndarray, risk: float, *, by_curve: bool) -> float | None:
+    """The p-value, if more deals would not move it to the other side of ``risk``."""
     worse = np.count_nonzero(null >= statistic)
-    return (worse >= _ENOUGH and worse > risk * len(null)) or _tail(statistic, null) <= risk
+    if worse >= _ENOUGH and worse > risk * len(null):
+        return empirical_p(statistic, null)
+    tail = _tail(statistic, null) if by_curve else 1.0
+    return tail if tail <= risk else None
 
 
 def _tail(statistic: float, null: np.ndarray) -> float:

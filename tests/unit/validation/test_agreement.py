@@ -31,6 +31,24 @@ def test_compare__different_sources__are_told_apart(random_output, draw, rng):
     assert compare(one, other, risk=0.01).p_value <= 0.01
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("shots", "rare", "seen"), [(4000, 20, 5), (4000, 20, 6), (20_000, 5, 5)])
+def test_compare__few_of_a_rare_outcome__has_the_true_p_value_also_at_a_small_risk(shots, rare, seen, seed):
+    one = Counts.parse({"0": shots - seen, "1": seen})
+    other = Counts.parse({"0": 100_000 - rare + seen} | ({"1": rare - seen} if rare > seen else {}))
+    truth = stats.hypergeom.sf(seen - 1, 100_000 + shots, rare, shots)
+    assert 5e-5 < compare(one, other, risk=5e-5, seed=seed).p_value < 4 * truth + 5e-5
+
+
+def test_compare__so_near_the_risk_that_it_would_take_too_long__leaves_the_p_value_above(monkeypatch):
+    monkeypatch.setattr("oracle.validation.samples._MOST_WORK", 20_000)
+    high, low = {f"{n:08b}": 24 for n in range(256)}, {f"{n:08b}": 16 + n % 2 for n in range(256)}
+    one, other = (
+        Counts.parse({key: (high if (n + turn) % 2 else low)[key] for n, key in enumerate(high)}) for turn in (0, 1)
+    )
+    assert compare(one, other, risk=1e-9).p_value > 1e-4
+
+
 def test_judge_agreement__one_who_reports_noise__is_rejected_by_the_others(random_output, draw, rng):
     p = random_output(5)
     results = {"a": draw(p, 2000, rng), "b": draw(p, 2000, rng), "c": draw(np.full(32, 1 / 32), 2000, rng)}
