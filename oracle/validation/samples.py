@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Work per comparison: outcomes × permutations.
 _MOST_WORK = 20_000_000
 _BATCH = 200_000
+# Bits of noise that are tried out.
+_MOST_BITS = 2**24
 # A curve needs so many deals to follow.
 _FEWEST = 99
 # So many deals that are worse than the samples leave no doubt that a small p-value is out of reach.
@@ -77,7 +79,11 @@ def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: 
 
 
 def tells_from_uniform(known: Counts, shots: int, *, risk: float, draws: int = 999, seed: int = 0) -> bool:
-    """Whether ``shots`` of uniform noise would be told from ``known``: tried out once, for the answer hardly varies."""
+    """Whether ``shots`` of uniform noise would be told from ``known``: tried out once, for the answer hardly varies.
+
+    Of wide outcomes with fewer shots: what tells those tells more of them.
+    """
+    shots = min(shots, _MOST_BITS // known.width)
     bits = np.random.default_rng([seed, 5]).integers(0, 2, (shots, known.width), dtype=np.uint8)
     rows, numbers = np.unique(bits, axis=0, return_counts=True)
     noise = Counts(tuple((row + ord("0")).tobytes().decode() for row in rows), numbers)

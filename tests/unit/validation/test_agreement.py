@@ -8,7 +8,7 @@ from oracle.jobs.errors import InputError
 from oracle.validation.agreement import commit_counts, judge_agreement, opens
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import DEPOLARISING, Policy
-from oracle.validation.samples import compare
+from oracle.validation.samples import compare, tells_from_uniform
 
 SALT = bytes(range(32))
 QUICK = Policy(draws=99)
@@ -47,6 +47,17 @@ def test_compare__so_near_the_risk_that_it_would_take_too_long__leaves_the_p_val
         Counts.parse({key: (high if (n + turn) % 2 else low)[key] for n, key in enumerate(high)}) for turn in (0, 1)
     )
     assert compare(one, other, risk=1e-9).p_value > 1e-4
+
+
+def test_tells_from_uniform__a_million_shots_of_a_thousand_bits__fits_into_memory():
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        assert tells_from_uniform(Counts.parse({"0" * 1000: 50_000, "1" * 1000: 50_000}), 10**6, risk=0.005)
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
 
 
 def test_judge_agreement__one_who_reports_noise__is_rejected_by_the_others(random_output, draw, rng):
