@@ -21,6 +21,8 @@ from oracle.circuits.spread import likely_outcomes, most_outcomes, refuse_large
 from oracle.jobs.errors import CircuitRejected
 
 LIMITS = CircuitLimits()
+TIGHT = CircuitLimits(output_bytes=100_000)
+MANY_VALUES = {"result": "expectation", "observables": ((("ZZ", 1.0),),) * 1_000, "limits": TIGHT}
 HEAD = 'OPENQASM 2.0; include "qelib1.inc"; '
 ONE = ("h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg")
 TURNED = ("rx", "ry", "rz", "p")
@@ -107,7 +109,7 @@ def spread(qubits: int) -> str:
 
 def analysed(sandbox: Sandbox, source: str, shots: int, **fields: Any) -> Analysis:
     format = "qscrow-json" if source.startswith("{") else "openqasm2"
-    request = RunRequest(source.encode(), format, shots, 1, LIMITS, ANALYSE, **fields)
+    request = RunRequest(source.encode(), format, shots, 1, fields.pop("limits", LIMITS), ANALYSE, **fields)
     return sandbox.submit(request).result(120)
 
 
@@ -131,8 +133,9 @@ def test_analysis__result_that_can_be_delivered__passes(sandbox: Sandbox, source
             json.dumps({"circuits": [{"format": "openqasm2", "source": spread(14)}] * 5}),
             10_000, {}, "output_limit",
         ),
+        (spread(2), 100, MANY_VALUES, "output_limit"),
     ],
-    ids=["wide", "many shots", "every shot", "outcomes", "several circuits"],
+    ids=["wide", "many shots", "every shot", "outcomes", "several circuits", "many values"],
 )  # fmt: skip
 def test_analysis__result_too_large_to_deliver__is_refused_before_a_run(
     sandbox: Sandbox, source: str, shots: int, fields: dict[str, Any], code: str
