@@ -393,11 +393,13 @@ def choose(
 
 
 def hardest(analyses: Sequence[Analysis], shots: int, limits: CircuitLimits) -> Analysis:
-    """The one of several circuits of a job that takes longest by its best method, with its ``repeats``."""
+    """The one of several circuits of a job that takes longest by its best method, with its ``repeats`` and the
+    ``qubits`` of the widest: no backend may be narrower."""
     seconds = [_best_repeatable(each, shots, limits) for each in analyses]
     most = max(seconds)
     together = sum(seconds) / most if most < math.inf else len(seconds)
-    return replace(analyses[seconds.index(most)], repeats=together)
+    widest = max(analysis.qubits for analysis in analyses)
+    return replace(analyses[seconds.index(most)], qubits=widest, repeats=together)
 
 
 def choose_or_refuse(analysis: Analysis, shots: int, limits: CircuitLimits, *, reproducible: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,12 @@ def test_hardest__several_circuits__is_the_slowest_and_counts_all() -> None:
     assert (found.gates, found.qubits) == (large.gates, large.qubits)
     assert 1 < found.repeats < 3
     assert Analysis.from_untrusted(found.as_dict()) == found
+
+
+def test_hardest__a_quicker_circuit_is_wider__has_its_width() -> None:
+    wide, slow = analyse(QuantumCircuit(300, 300)), analyse(drawn(6, 200, 2))
+    found = hardest([slow, wide], 1_000, LIMITS)
+    assert found == replace(slow, qubits=300, repeats=found.repeats)
 
 
 @pytest.mark.parametrize("repeats", [0.5, -1, float("nan"), float("inf"), "2"])
