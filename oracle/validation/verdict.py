@@ -215,6 +215,10 @@ def parse_verdict(document: Any) -> Verdict:
             subject=document["subject"],
         )
         written = verdict.as_document()
+        if verdict.claim not in (SIMULATOR, STAND_IN, HARDWARE) or not all(
+            type(number) is int and number >= 0 for number in (verdict.shots, verdict.support or 0)
+        ):
+            raise InputError("is not a validation report (claim, shots or support)", field="report")
     except (KeyError, TypeError, ValueError, AttributeError) as err:
         raise InputError(f"is not a validation report ({type(err).__name__})", field="report") from None
     if written != document:
