@@ -24,8 +24,9 @@ _MOST_WORK = 20_000_000
 _BATCH = 200_000
 # Bits of noise that are tried out.
 _MOST_BITS = 2**24
-# A curve needs so many deals to follow.
-_FEWEST = 99
+# A curve needs so many deals to follow, and so many shots of the smaller sample that are not of the commonest outcome:
+# fewer make steps.
+_FEWEST, _EVENTS = 99, 30
 # So many deals that are worse than the samples leave no doubt that a small p-value is out of reach.
 _ENOUGH = 20
 
@@ -63,13 +64,15 @@ def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: 
     rng = np.random.default_rng([seed, 4])
     statistic = float(_homogeneity(numbers[0], numbers[1])) - 1e-9  # ties are as bad, rounding aside
     floor, null = 0.0, np.empty(0)
-    batch, p_value = max(_BATCH // len(pooled), 1), None
-    while p_value is None and len(null) < most:
+    p_value = bound if due > least and (bound := _bound(numbers)) <= risk else None
+    by_curve = min(shots) * (1 - pooled.max() / pooled.sum()) >= _EVENTS
+    while len(null) < (most if p_value is None else least):
+        batch = max(min(_BATCH // len(pooled), max(draws, len(null))), 1)
         hands = rng.multivariate_hypergeometric(pooled, shots[0], min(batch, most - len(null)), method="marginals")
         floor += float(_tvd(hands, pooled - hands, shots).sum())
         null = np.append(null, _homogeneity(hands, pooled - hands))
-        if least <= len(null) < most:  # few outcomes make steps that no curve follows, but are soon dealt
-            p_value = _early(statistic, null, risk, by_curve=due * len(pooled) > _MOST_WORK)
+        if p_value is None and least <= len(null) < most:
+            p_value = _early(statistic, null, risk, by_curve=by_curve)
     return Comparison(
         distance=float(_tvd(numbers[0], numbers[1], shots)),
         floor=floor / len(null),
@@ -145,6 +148,19 @@ def _tail(statistic: float, null: np.ndarray) -> float:
         return 1.0
     skewness = max(float(stats.skew(null)), 1e-3)
     return min(10 * float(stats.pearson3.sf((statistic - mean) / spread, skewness)), 1.0)
+
+
+def _bound(numbers: np.ndarray) -> float:
+    """No less than the p-value, of use where it is tiny: (P + 1) e^(-G/2) is the most that a deal as odd has as its
+    probability, and there are no more deals than ways to choose each outcome's number but one.
+
+    By e^(n H(k/n)) / (n + 1) <= C(n, k) <= e^(n H(k/n)) (Cover and Thomas, Elements of Information Theory, 11.1).
+    """
+    pooled, shots = numbers.sum(axis=0), numbers.sum(axis=1)
+    half_g = sum(sign * xlogy(each, each).sum() for sign, each in ((1, numbers), (-1, pooled), (-1, shots)))
+    half_g += xlogy(pooled.sum(), pooled.sum())
+    ways = np.log1p(np.minimum(pooled, shots.min()))
+    return math.exp(min(ways.sum() - ways.max() + math.log1p(pooled.sum()) - half_g, 0.0))
 
 
 def _aligned(one: Counts, other: Counts) -> np.ndarray:

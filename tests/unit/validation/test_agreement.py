@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import xlogy
 
 from oracle.jobs.errors import InputError
 from oracle.validation.agreement import commit_counts, judge_agreement, opens
 from oracle.validation.counts import Counts
 from oracle.validation.distribution import DEPOLARISING, Policy
-from oracle.validation.samples import compare, tells_from_uniform
+from oracle.validation.samples import _bound, compare, tells_from_uniform
 
 SALT = bytes(range(32))
 QUICK = Policy(draws=99)
@@ -47,6 +50,23 @@ def test_compare__so_near_the_risk_that_it_would_take_too_long__leaves_the_p_val
         Counts.parse({key: (high if (n + turn) % 2 else low)[key] for n, key in enumerate(high)}) for turn in (0, 1)
     )
     assert compare(one, other, risk=1e-9).p_value > 1e-4
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=2))
+def test_bound__two_outcomes__is_no_less_than_the_p_value(pairs):
+    numbers = np.array(pairs).T
+    (a, b), (c, d) = numbers + np.array([[30, 0], [30, 0]])
+    numbers = np.array([[a, b], [c, d]])
+    shots, total, rare = a + b, a + b + c + d, b + d
+    deals = np.arange(max(0, rare - c - d), min(rare, shots) + 1)
+    g = [2 * (xlogy(t, t).sum()) for t in (np.array([[shots - k, k], [c + d - rare + k, rare - k]]) for k in deals)]
+    odd = deals[np.array(g) >= 2 * xlogy(numbers, numbers).sum() - 1e-9]
+    assert _bound(numbers) >= stats.hypergeom.pmf(odd, total, rare, shots).sum() * (1 - 1e-9)
+
+
+def test_bound__other_sources__is_tiny():
+    assert _bound(np.array([[400, 0], [0, 400]])) < 1e-200
 
 
 def test_tells_from_uniform__a_million_shots_of_a_thousand_bits__fits_into_memory():
