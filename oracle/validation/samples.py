@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import xlogy
 
+from oracle.jobs.errors import InputError
 from oracle.validation.baseline import Baseline
 from oracle.validation.correlators import shift_check, slope_check
 from oracle.validation.counts import Counts
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # Work per comparison: outcomes × permutations.
 _MOST_WORK = 20_000_000
 _BATCH = 200_000
+# What NumPy deals out at most.
+_MOST_SHOTS = 10**9
 # Bits of noise that are tried out.
 _MOST_BITS = 2**24
 # A curve needs so many deals to follow, and so many shots of the smaller sample that are not of the commonest outcome:
@@ -55,8 +58,10 @@ def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: 
     Fisher's permutation test (The Design of Experiments, 1935); ``slack`` is McDiarmid's for two samples.
     The statistic of the p-value is G for homogeneity; the mean distance of the deals is the floor. A risk so small
     that it takes more than ``draws`` deals ends early once it is plain on which side of it the p-value lies. Where even
-    so it would take too long, the p-value is left above the risk.
+    so it would take too long, the p-value is left above the risk. Raises :class:`InputError` for a billion shots.
     """
+    if one.shots + other.shots >= _MOST_SHOTS:
+        raise InputError(f"are {one.shots + other.shots}, from {_MOST_SHOTS} on they cannot be compared", field="shots")
     numbers = _aligned(one, other)
     pooled, shots = numbers.sum(axis=0), (one.shots, other.shots)
     least, due = min(draws, max(_MOST_WORK // len(pooled), _FEWEST)), math.ceil(2 / risk)
