@@ -432,11 +432,13 @@ def choose(
 
 
 def hardest(analyses: Sequence[Analysis], shots: int, limits: CircuitLimits) -> Analysis:
-    """The one of several circuits of a job that takes longest by its best method, with its ``repeats``."""
+    """The one of several circuits of a job that takes longest by its best method, with its ``repeats`` and the
+    ``qubits`` of the widest: no backend may be narrower."""
     seconds = [_best(each, shots, limits) for each in analyses]
     most = max(seconds)
     together = sum(seconds) / most if most < math.inf else len(seconds)
-    return replace(analyses[seconds.index(most)], repeats=together)
+    widest = max(analysis.qubits for analysis in analyses)
+    return replace(analyses[seconds.index(most)], qubits=widest, repeats=together)
 
 
 def choose_or_refuse(
@@ -646,7 +648,7 @@ def _is_sound(analysis: Analysis) -> bool:
     if found is not None:
         counts += (found.cap, found.bond_dimension, found.work)
         weight = found.discarded_weight
-        if not (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
+        if not (isinstance(weight, (int, float)) and 0 <= weight < 2**53):
             return False
     return (
         isinstance(analysis.repeats, (int, float))

@@ -103,13 +103,17 @@ def _distinct(rows: Any) -> tuple[Any, list[int]]:
 
 
 def _quarter_turns(angle: Any) -> int | None:
-    """``angle`` in quarter turns, modulo 8 of them, if it is a whole number of them."""
+    """``angle`` in quarter turns, modulo 8 of them, if it is a whole number of them.
+
+    By sine and cosine of half of it, like the gates: they are exact however large it is, a quotient is not.
+    """
     try:
-        turns = float(angle) / (math.pi / 2)
+        half = float(angle) / 2
+        turns = math.atan2(math.sin(half), math.cos(half)) / (math.pi / 4)
     except (TypeError, ValueError):
         return None
     whole = round(turns)
-    return whole % 8 if abs(turns - whole) < _TOLERANCE * max(1.0, abs(turns)) else None
+    return whole % 8 if abs(turns - whole) < _TOLERANCE else None
 
 
 def _on(name: str, *places: int) -> Steps:

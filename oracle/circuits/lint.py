@@ -70,7 +70,7 @@ class LintReport:
 
     Of several circuits in one job, the widest gives ``qubits`` and ``clbits``; the rest adds up over ``executions``,
     which counts parameter sets and, for expectation values, the bases to measure in. Each takes the job's shots;
-    ``shots`` is what the document itself says of them, if it does.
+    ``shots`` is what the document itself says of them, if it does. ``values`` counts the expectation values.
     """
 
     format: str
@@ -82,6 +82,7 @@ class LintReport:
     parameters: int = 0
     executions: int = 1
     shots: int | None = None
+    values: int = 0
 
 
 def lint(
@@ -130,6 +131,7 @@ def lint(
             total.parameters + report.parameters * times,
             total.executions + times,
             work.shots,
+            total.values + len(pub.sets) * len(pub.observables),
         )
         _check_total(total, limits)
     return total

@@ -214,7 +214,7 @@ def _problem(result: RunResult, request: RunRequest) -> str:
         return "a table is too long"
     if not all(_is_count(number) for number in result.operations.values()):
         return "a number of operations is not one"
-    if not all(isinstance(span, (int, float)) and 0 <= span < math.inf for span in result.seconds.values()):
+    if not all(_is_real(span) and span >= 0 for span in result.seconds.values()):
         return "a time is not one"
     return (
         _digest_problem(result.transpiled_digest)
@@ -308,7 +308,10 @@ def _is_label(value: Any) -> bool:
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that survives JSON everywhere: whole ones within 53 bits."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**53
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_count(value: object) -> bool:

@@ -36,7 +36,14 @@ from oracle.circuits.load import check_circuit, depth_of, instructions_digest, l
 from oracle.circuits.noise import NOISY_GATES, aer_model
 from oracle.circuits.observables import bases, estimate
 from oracle.circuits.run import RunRequest
-from oracle.circuits.spread import SAMPLE_SECONDS, SAMPLE_SHOTS, likely_outcomes, most_outcomes, refuse_large
+from oracle.circuits.spread import (
+    BYTES_PER_VALUE,
+    SAMPLE_SECONDS,
+    SAMPLE_SHOTS,
+    likely_outcomes,
+    most_outcomes,
+    refuse_large,
+)
 from oracle.jobs.errors import CircuitRejected
 from oracle.jobs.noise import NOISELESS, Noise
 
@@ -118,7 +125,9 @@ class _Measured:
 def _refuse_large_result(circuits: list[tuple[str, Any]], analyses: list[Analysis], request: RunRequest) -> None:
     """By what the gates allow; where that is too much, by what a few shots show."""
     widths = [_width(basis, circuit) for basis, circuit in circuits]
-    kept = {"shots": request.shots, "limits": request.limits, "memory": request.result == MEMORY}
+    beside = sum(len(basis) for basis, _ in circuits)
+    beside += BYTES_PER_VALUE * sum(len(part.observables) for part in request.parts())
+    kept = {"shots": request.shots, "limits": request.limits, "memory": request.result == MEMORY, "beside": beside}
     bounds = [most_outcomes(analysis, request.shots) for analysis in analyses]
     try:
         refuse_large(bounds, widths, **kept)

@@ -16,6 +16,8 @@ from oracle.jobs.errors import CircuitRejected
 
 # Of a sample: as many shots, in no more seconds than that, or there is none.
 SAMPLE_SHOTS, SAMPLE_SECONDS = 2_000, 5.0
+# An expectation value with its error, each up to 24 characters, in two places.
+BYTES_PER_VALUE = 100
 # As JSON, beside bits and numbers: the result, what it says of each circuit, an outcome in counts, a shot in memory.
 _FIXED_BYTES, _BYTES_PER_RUN, _BYTES_PER_OUTCOME, _BYTES_PER_SHOT = 2_048, 512, 6, 4
 
@@ -36,20 +38,27 @@ def likely_outcomes(counts: Mapping[str, int], shots: int) -> int:
 
 
 def refuse_large(
-    outcomes: Sequence[int], widths: Sequence[int], *, shots: int, limits: CircuitLimits, memory: bool = False
+    outcomes: Sequence[int],
+    widths: Sequence[int],
+    *,
+    shots: int,
+    limits: CircuitLimits,
+    memory: bool = False,
+    beside: int = 0,
 ) -> None:
     """Raise :class:`CircuitRejected` if one circuit may give more outcomes than allowed, or if all together make a
     result that cannot be delivered.
 
     ``outcomes`` and ``widths`` (in bits) have one entry for every circuit; with ``memory`` every shot is kept as well.
+    ``beside`` are bytes of what is told beside counts.
     """
-    remedy = "ask for fewer shots or measure fewer qubits"
+    remedy = "ask for fewer shots or observables, or measure fewer qubits"
     if max(outcomes) > limits.outcomes:
         text = f"it may give {max(outcomes)} distinct outcomes, the limit is {limits.outcomes}"
         raise CircuitRejected("too_many_outcomes", text, field="circuit", remedy=remedy)
     sizes = (_counts_bytes(number, width, shots) for number, width in zip(outcomes, widths, strict=True))
     each_shot = shots * sum(width + _BYTES_PER_SHOT for width in widths) if memory else 0
-    size = _FIXED_BYTES + len(widths) * _BYTES_PER_RUN + sum(sizes) + each_shot
+    size = _FIXED_BYTES + beside + len(widths) * _BYTES_PER_RUN + sum(sizes) + each_shot
     if size > limits.output_bytes:
         text = f"its result may take {size} bytes, the limit is {limits.output_bytes}"
         raise CircuitRejected("output_limit", text, field="circuit", remedy=remedy)

@@ -14,6 +14,7 @@ from typing import Any
 from oracle.circuits.analysis import METHODS, QSIM, STATEVECTOR, STIM, Analysis, Forecast, choose, forecasts, size
 from oracle.circuits.lint import MEMORY, LintReport
 from oracle.circuits.run import named_methods
+from oracle.circuits.spread import BYTES_PER_VALUE
 from oracle.routing.candidates import IBM, LOCAL, MANAGED, NOT_OFFERED, Candidate, by_method
 
 __all__ = ["IBM", "LOCAL", "MANAGED", "REVIEW", "Candidate", "Decision", "Policy", "Verdict", "needs_analysis", "route"]
@@ -115,10 +116,10 @@ def needs_analysis(spec: Mapping[str, Any], report: LintReport) -> bool:
 
 
 def _result_bytes(spec: Mapping[str, Any], report: LintReport) -> int:
-    """No result is longer as JSON: every outcome occurs, and every shot is told if it has to be."""
+    """No result is longer as JSON: every outcome occurs, and every shot and value is told if it has to be."""
     width, shots = max(report.qubits, report.clbits), spec["quantum"]["shots"]
     told = min(shots, 2 ** min(width, 60)) + (shots if spec["quantum"].get("result") == MEMORY else 0)
-    return report.executions * told * (width + 14)
+    return report.executions * told * (width + 14) + report.values * BYTES_PER_VALUE
 
 
 def reproducible(spec: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import bdtr, bdtrc
-from scipy.stats import norm
+from scipy.stats import hypergeom, norm
 
 from oracle.validation.counts import Counts
 from oracle.validation.verdict import Check, Outcome
@@ -25,6 +25,8 @@ _ALL_PAIRS_WIDTH = 512
 _ROWS = 16_384
 # With fewer events expected on a side, the normal limit gives way to the binomial.
 _NORMAL_EVENTS = 30
+# So many correlators, the least likely ones, are looked at exactly. An honest sample has not as many that matter.
+_MOST_EXACT = 1_000
 # A correlator of the baseline this many standard errors from 0 is signal.
 _SIGNIFICANT = 4.0
 
@@ -82,11 +84,15 @@ def slope_check(counts: Counts, known: Counts, policy: Policy, risk: float) -> C
         return Check("correlators", None, "the baseline has no correlations of one or two bits that shots can show")
     mean, spread = _projection(counts, kept)
     found, error = mean / signal, spread / signal / math.sqrt(counts.shots)
-    slack = float(norm.isf(risk)) * max(error, 1 / math.sqrt(counts.shots * signal))
+    # Never less than what the shots of the poorest device allowed scatter, or those of noise: few of them may be alike.
+    share, scatter = policy.min_polarisation, _projection(known, kept)[1] ** 2
+    poorest = share * (scatter + signal**2) + (1 - share) * signal - (share * signal) ** 2
+    least = float(norm.isf(risk)) * math.sqrt(max(poorest, signal) / counts.shots) / signal
+    slack = max(float(norm.isf(risk)) * error, least)
     reason = f"{found:.3f} ± {slack:.3f} of the baseline's correlations is left"
     if found + slack < policy.min_polarisation:
         return Check("correlators", Outcome.REJECT, reason, found, policy.min_polarisation)
-    needed = float(norm.isf(risk) + norm.ppf(policy.power)) / math.sqrt(counts.shots * signal)
+    needed = least + float(norm.ppf(policy.power)) / math.sqrt(counts.shots * signal)
     if needed > policy.min_polarisation:
         return Check("correlators", None, f"{reason}, but uniform noise could show as much", found, needed)
     return Check("correlators", Outcome.ACCEPT, reason, found, policy.min_polarisation)
@@ -111,7 +117,9 @@ def _projection(counts: Counts, kept: np.ndarray) -> tuple[float, float]:
 def _chances(one: np.ndarray, other: np.ndarray, shots: int, known: int) -> np.ndarray:
     """Two-sided p-values of equal means, conditional on the pooled number of the rarer sign.
 
-    The conditional test of Przyborowski and Wilenski (Biometrika 31, 1940), with its normal limit for many events.
+    The conditional test of Przyborowski and Wilenski (Biometrika 31, 1940), with its normal limit for many events. Far
+    out, where one of many correlators has to be to count, the limit is off by a factor of ten and more: there the
+    hypergeometric distribution (Fisher's exact test, 1935) has the last word.
     """
     events, others = np.rint(shots * (1 - one) / 2), np.rint(known * (1 - other) / 2)
     flip = events + others > (shots + known) / 2
@@ -120,7 +128,14 @@ def _chances(one: np.ndarray, other: np.ndarray, shots: int, known: int) -> np.n
     spread = np.sqrt(np.maximum(total * share * (1 - share) * (1 - total / (shots + known)), 1e-300))
     normal = 2 * norm.sf(np.abs(events - total * share) / spread)
     exact = 2 * np.minimum(bdtr(events, total, share), np.where(events > 0, bdtrc(events - 1, total, share), 1.0))
-    return np.where(total * min(share, 1 - share) >= _NORMAL_EVENTS, normal, np.minimum(exact, 1.0))
+    many = total * min(share, 1 - share) >= _NORMAL_EVENTS
+    chances = np.where(many, normal, np.minimum(exact, 1.0))
+    far = np.argsort(np.where(many, normal, 1.0))[:_MOST_EXACT]
+    far = far[many[far]]
+    of = (shots + known, total[far], shots)
+    tails = np.minimum(hypergeom.cdf(events[far], *of), hypergeom.sf(events[far] - 1, *of))
+    chances[far] = np.minimum(2 * tails, 1.0)
+    return chances
 
 
 def _rows(counts: Counts) -> Iterator[tuple[np.ndarray, np.ndarray]]:

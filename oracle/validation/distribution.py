@@ -296,7 +296,8 @@ class DistributionTest:
         mean = float(observed.numbers @ values) / observed.shots
         spread = math.sqrt(float(observed.numbers @ (values - mean) ** 2) / observed.shots)
         # Never less than what honest counts scatter: a handful of equal shots shows no spread at all.
-        error = self.baseline.size * max(spread, self._model.spread) / self._model.signal / math.sqrt(self.precision)
+        spread = max(spread, *map(self._model.spread, (1.0, self.policy.min_polarisation)))
+        error = self.baseline.size * spread / self._model.signal / math.sqrt(self.precision)
         slack = float(stats.norm.isf(self._risk)) * error
         bad = found + slack < self.policy.min_polarisation
         relation = "below" if bad else "compatible with at least"
@@ -331,7 +332,7 @@ class DistributionTest:
         (Goldreich and Ron, ECCC TR00-020); Cantelli's inequality (1928) bounds the chance of more, whatever the
         distribution. Noise only lowers the mean. A device drawn to one outcome has more as well: a flag.
         """
-        second, third = self._ideal.moment, float(self._ideal.at**2 @ self._ideal.at)
+        second, third = self._ideal.moment, self._ideal.third
         pairs = self.shots * (self.shots - 1) / 2
         seen = float(observed.numbers @ (observed.numbers - 1)) / 2
         variance = pairs * (second - second**2) + 2 * pairs * (self.shots - 2) * max(third - second**2, 0.0)
@@ -520,10 +521,18 @@ class _Source:
     def levels(self) -> Levels:
         return Levels.of(self.at)
 
+    def spread(self, polarisation: float) -> float:
+        """The standard deviation of p(x) for honest x, of which ``1 - polarisation`` are uniform noise."""
+        square, mean = (
+            polarisation * of_source + (1 - polarisation) * of_noise
+            for of_source, of_noise in ((self.third, self.moment / self.size), (self.moment, 1 / self.size))
+        )
+        return math.sqrt(max(square - mean**2, 0.0))
+
     @cached_property
-    def spread(self) -> float:
-        """The standard deviation of p(x) for honest x."""
-        return math.sqrt(max(float(self.at**2 @ self.at) - self.moment**2, 0.0))
+    def third(self) -> float:
+        """Σ p³."""
+        return float(self.at**2 @ self.at)
 
     @cached_property
     def _table(self) -> Any:

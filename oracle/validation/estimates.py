@@ -47,8 +47,11 @@ class Expected:
         """How far the value is from that of uniform noise."""
         return self.value - self.centre
 
-    def slack(self, shots: int | None, risk: float) -> float:
+    def slack(self, shots: int | None, risk: float, tolerated: float = 0.0) -> float:
         """t such that an honest mean of ``shots`` misses ``value`` by more than t with probability ≤ ``risk``.
+
+        For a mean around a truth that is ``tolerated`` nearer to ``centre``, t holds from that truth on: it scatters
+        more.
 
         The smaller of Hoeffding's B √(2 L / N) (JASA 58, 1963) and Bernstein's √(2 V L / N) + 2 M L / 3N (1927;
         Boucheron, Lugosi and Massart, Concentration Inequalities, §2.8), with L = ln(2 / risk), M = B + |value| and
@@ -67,8 +70,8 @@ class Expected:
         if shots is None:
             return off + rounding
         level = math.log(2 / risk)
-        variance = max(self.bound**2 - max(abs(self.signal) - off, 0.0) ** 2, 0.0)
-        farthest = self.bound + min(abs(self.signal) + off, self.bound)
+        variance = max(self.bound**2 - max(abs(self.signal) - off - tolerated, 0.0) ** 2, 0.0)
+        farthest = self.bound + min(abs(self.signal) + off + tolerated, self.bound)
         bernstein = math.sqrt(2 * variance * level / shots) + 2 * farthest * level / (3 * shots)
         return min(self.bound * math.sqrt(2 * level / shots), bernstein) + off + rounding
 
@@ -131,11 +134,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _interval(expected: Expected, shots: int | None, policy: Policy, risk: float) -> tuple[float, float]:
-    slack = expected.slack(shots, risk)
     noisy = policy.noise == DEPOLARISING
-    if noisy or not policy.strict:
-        slack += policy.max_excess * expected.bound
+    tolerated = policy.max_excess * expected.bound if noisy or not policy.strict else 0.0
     faded = expected.centre + expected.signal * policy.min_polarisation if noisy else expected.value
+    slack = tolerated + expected.slack(shots, risk, tolerated + abs(expected.value - faded))
     return min(expected.value, faded) - slack, max(expected.value, faded) + slack
 
 

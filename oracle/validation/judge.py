@@ -99,7 +99,7 @@ def _malformed(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evi
 def _judged(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, claim: str) -> Verdict:
     method = spec["validation"]["method"]
     if method == "none":
-        return _alone(method, Check("form", Outcome.ACCEPT, "the result is well formed and complete"), spec, claim)
+        return _alone(method, Check("form", Outcome.ACCEPT, "the result is well formed"), spec, claim)
     missing = _missing(method, evidence)
     if missing:
         return _alone(method, Check("evidence", Outcome.INCONCLUSIVE, missing), spec, claim)
@@ -139,18 +139,20 @@ def _by_agreement(
     spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, policy: Policy, claim: str
 ) -> Verdict:
     counts = {**evidence.peers, evidence.oracle: result["counts"]}
-    width = Counts.parse(result["counts"]).width
-    usable = {name: found for name, found in counts.items() if _is_usable(found, width)}
+    known = Counts.parse(result["counts"])
+    usable = {name: found for name, found in counts.items() if _is_usable(found, known)}
     seeded = claim == SIMULATOR and spec["quantum"]["seed"] is not None
     return judge_agreement(usable, policy, seeded=seeded, claim=claim)[evidence.oracle]
 
 
-def _is_usable(counts: Any, width: int) -> bool:
-    """Whether another oracle's counts can take part: a bad peer must not spoil an honest result."""
+def _is_usable(counts: Any, known: Counts) -> bool:
+    """Whether another oracle's counts can take part, those of as many shots of as many bits as ``known``: a bad peer
+    must not spoil an honest result."""
     try:
-        return Counts.parse(counts).width == width
+        Counts.parse(counts, shots=known.shots, width=known.width)
     except InputError:
         return False
+    return True
 
 
 def _missing(method: str, evidence: Evidence) -> str:

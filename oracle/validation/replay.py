@@ -21,6 +21,8 @@ _LONGEST, _MOST_TEXTS = 200, 200
 _UNPORTABLE_ENGINES = frozenset({"stim"})
 # Python does not touch the random numbers of a simulator.
 _NEUTRAL_PACKAGES = frozenset({"python"})
+# What a circuit's entry in a result says of its measurements, and of which ones.
+_MEASURED = ("pub", "set", "seed", "counts", "memory", "bases")
 
 
 def derive_seed(chain_id: int, contract: str, job_id: int, block_hash: bytes, spec: bytes) -> int:
@@ -44,8 +46,9 @@ def derive_seed(chain_id: int, contract: str, job_id: int, block_hash: bytes, sp
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What makes a simulator run repeatable, and its counts. ``threads`` is ``None`` where nobody recorded it; ``runs``
-    is the digest of the results of all circuits of a job of several, else empty."""
+    """What makes a simulator run repeatable, and its counts. ``threads`` is ``None`` where nobody recorded it. Of a
+    result with ``runs``, ``methods`` has the method of each and ``runs`` the digest of what all of them measured; both
+    are empty for the counts of one circuit."""
 
     counts: Counts
     seed: int
@@ -55,6 +58,7 @@ class RunFacts:
     transpiled_digest: str
     threads: int | None = None
     runs: bytes = b""
+    methods: tuple[str, ...] = ()
 
     @classmethod
     def of_run(cls, run: RunResult) -> RunFacts:
@@ -67,7 +71,7 @@ class RunFacts:
             run.versions,
             run.transpiled_digest,
             getattr(run, "threads", None),
-            _runs_digest(getattr(run, "runs", [])),
+            *_of_runs(getattr(run, "runs", [])),
         )
 
     @classmethod
@@ -83,7 +87,7 @@ class RunFacts:
                 dict(backend["versions"]),
                 circuit["transpiled_digest"],
                 backend.get("threads"),
-                _runs_digest(document.get("runs", [])),
+                *_of_runs(document.get("runs", [])),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise InputError(f"lacks what a replay needs ({err})", field="result") from None
@@ -91,7 +95,9 @@ class RunFacts:
             if (value is not None or name != "threads") and type(value) is not int:
                 raise InputError("is not a whole number", field=f"result.{name}")
         texts = (facts.method, facts.engine, facts.transpiled_digest, *facts.versions, *facts.versions.values())
-        if len(texts) > _MOST_TEXTS or not all(map(_is_plain, texts)):  # they end up in a report that people read
+        if len(texts) > _MOST_TEXTS or not all(
+            map(_is_plain, (*texts, *facts.methods))
+        ):  # they end up in a report that people read
             raise InputError("has a method, engine, version or digest that is no short text", field="result")
         return facts
 
@@ -102,14 +108,18 @@ class RunFacts:
             pairs.append(("threads", str(self.threads), str(other.threads)))
         names = sorted({*self.versions, *other.versions} - _NEUTRAL_PACKAGES)
         pairs += [(name, self.versions.get(name, "none"), other.versions.get(name, "none")) for name in names]
+        methods = enumerate(zip(self.methods, other.methods, strict=False))
+        pairs += [(f"method of circuit {place}", *each) for place, each in methods if each[0] != each[1]][:1]
         return [f"{name} {mine} there, {theirs} here" for name, mine, theirs in pairs if mine != theirs]
 
 
-def _runs_digest(runs: Any) -> bytes:
-    """Raises :class:`InputError` for what is no list, or cannot be written as canonical JSON."""
-    if not isinstance(runs, list):
-        raise InputError("is no list", field="result.runs")
-    return digest(canonical_bytes(runs)) if runs else b""
+def _of_runs(runs: Any) -> tuple[bytes, tuple[str, ...]]:
+    """Digest and methods of the circuits. Expectation values are left out: they follow from what was measured, up to
+    rounding that depends on the machine. Raises :class:`InputError` for what is no list of results."""
+    if not isinstance(runs, list) or not all(isinstance(run, Mapping) for run in runs):
+        raise InputError("is no list of results", field="result.runs")
+    measured = [{name: run[name] for name in _MEASURED if name in run} for run in runs]
+    return (digest(canonical_bytes(measured)) if runs else b""), tuple(run.get("method") for run in runs)
 
 
 def _is_plain(text: Any) -> bool:
@@ -154,19 +164,18 @@ def _seed_check(theirs: RunFacts, ours: RunFacts, required: int | None) -> Check
 
 def _counts_check(theirs: RunFacts, ours: RunFacts) -> Check:
     same = theirs.counts.as_dict() == ours.counts.as_dict()
-    if same and theirs.runs != ours.runs:
-        differences = theirs.differences(ours)
-        if differences:
-            return Check("counts", Outcome.INCONCLUSIVE, f"not comparable: {'; '.join(differences)}")
-        return Check("counts", Outcome.REJECT, "the same counts of the first circuit, but not the same results of all")
-    if same:
+    if same and theirs.runs == ours.runs:
         chance = ours.counts.repeat_chance()
         return Check("counts", Outcome.ACCEPT, f"the same counts; by chance with probability {chance:.2g}", chance)
     differences = theirs.differences(ours)
     if differences:
         return Check("counts", Outcome.INCONCLUSIVE, f"not comparable: {'; '.join(differences)}")
-    if theirs.engine.split("-")[0] in _UNPORTABLE_ENGINES:
-        return Check("counts", Outcome.INCONCLUSIVE, f"not comparable: {theirs.engine} promises no equal samples")
+    if unportable := _UNPORTABLE_ENGINES.intersection((theirs.engine.split("-")[0], *theirs.methods)):
+        return Check(
+            "counts", Outcome.INCONCLUSIVE, f"not comparable: {', '.join(unportable)} promises no equal samples"
+        )
+    if same:
+        return Check("counts", Outcome.REJECT, "the same counts of the first circuit, but not the same results of all")
     if theirs.transpiled_digest != ours.transpiled_digest:
         return Check("counts", Outcome.REJECT, "other counts, from another compiled circuit by the same versions")
     return Check("counts", Outcome.REJECT, "other counts from the same circuit, seed, method and versions")

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import xlogy
 
+from oracle.jobs.errors import InputError
 from oracle.validation.baseline import Baseline
 from oracle.validation.correlators import shift_check, slope_check
 from oracle.validation.counts import Counts
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 # Work per comparison: outcomes × permutations.
 _MOST_WORK = 20_000_000
 _BATCH = 200_000
+# What NumPy deals out at most.
+_MOST_SHOTS = 10**9
+# Bits of noise that are tried out.
+_MOST_BITS = 2**24
+# A curve needs so many deals to follow, and so many shots of the smaller sample that are not of the commonest outcome:
+# fewer make steps.
+_FEWEST, _EVENTS = 99, 30
 # So many deals that are worse than the samples leave no doubt that a small p-value is out of reach.
 _ENOUGH = 20
 
@@ -49,30 +57,41 @@ def compare(one: Counts, other: Counts, *, risk: float, draws: int = 999, seed: 
 
     Fisher's permutation test (The Design of Experiments, 1935); ``slack`` is McDiarmid's for two samples.
     The statistic of the p-value is G for homogeneity; the mean distance of the deals is the floor. A risk so small
-    that it takes more than ``draws`` deals ends early once it is plain on which side of it the p-value lies.
+    that it takes more than ``draws`` deals ends early once it is plain on which side of it the p-value lies. Where even
+    so it would take too long, the p-value is left above the risk. Raises :class:`InputError` for a billion shots.
     """
+    if one.shots + other.shots >= _MOST_SHOTS:
+        raise InputError(f"are {one.shots + other.shots}, from {_MOST_SHOTS} on they cannot be compared", field="shots")
     numbers = _aligned(one, other)
     pooled, shots = numbers.sum(axis=0), (one.shots, other.shots)
-    most = max(min(draws, _MOST_WORK // len(pooled)), math.ceil(2 / risk))
+    least, due = min(draws, max(_MOST_WORK // len(pooled), _FEWEST)), math.ceil(2 / risk)
+    most = max(least, min(due, 2 * _MOST_WORK // len(pooled)))
     rng = np.random.default_rng([seed, 4])
     statistic = float(_homogeneity(numbers[0], numbers[1])) - 1e-9  # ties are as bad, rounding aside
     floor, null = 0.0, np.empty(0)
-    batch = min(max(_BATCH // len(pooled), 1), draws)
-    while len(null) < most and not (len(null) >= draws and _is_plain(statistic, null, risk)):
+    p_value = bound if due > least and (bound := _bound(numbers)) <= risk else None
+    by_curve = min(shots) * (1 - pooled.max() / pooled.sum()) >= _EVENTS
+    while len(null) < (most if p_value is None else least):
+        batch = max(min(_BATCH // len(pooled), max(draws, len(null))), 1)
         hands = rng.multivariate_hypergeometric(pooled, shots[0], min(batch, most - len(null)), method="marginals")
         floor += float(_tvd(hands, pooled - hands, shots).sum())
         null = np.append(null, _homogeneity(hands, pooled - hands))
-    p_value = empirical_p(statistic, null)
+        if p_value is None and least <= len(null) < most:
+            p_value = _early(statistic, null, risk, by_curve=by_curve)
     return Comparison(
         distance=float(_tvd(numbers[0], numbers[1], shots)),
         floor=floor / len(null),
         slack=math.sqrt(math.log(1 / risk) / 2 * (1 / shots[0] + 1 / shots[1])),
-        p_value=p_value if len(null) == most else min(p_value, _tail(statistic, null)),
+        p_value=empirical_p(statistic, null) if p_value is None else p_value,
     )
 
 
 def tells_from_uniform(known: Counts, shots: int, *, risk: float, draws: int = 999, seed: int = 0) -> bool:
-    """Whether ``shots`` of uniform noise would be told from ``known``: tried out once, for the answer hardly varies."""
+    """Whether ``shots`` of uniform noise would be told from ``known``: tried out once, for the answer hardly varies.
+
+    Of wide outcomes with fewer shots: what tells those tells more of them.
+    """
+    shots = min(shots, _MOST_BITS // known.width)
     bits = np.random.default_rng([seed, 5]).integers(0, 2, (shots, known.width), dtype=np.uint8)
     rows, numbers = np.unique(bits, axis=0, return_counts=True)
     noise = Counts(tuple((row + ord("0")).tobytes().decode() for row in rows), numbers)
@@ -117,10 +136,13 @@ def _equality_check(counts: Counts, known: Counts, policy: Policy, risk: float) 
     return Check("equality", Outcome.ACCEPT, reason, found.p_value, risk)
 
 
-def _is_plain(statistic: float, null: np.ndarray, risk: float) -> bool:
-    """Whether more deals would not move the p-value to the other side of ``risk``."""
+def _early(statistic: float, null: np.ndarray, risk: float, *, by_curve: bool) -> float | None:
+    """The p-value, if more deals would not move it to the other side of ``risk``."""
     worse = np.count_nonzero(null >= statistic)
-    return (worse >= _ENOUGH and worse > risk * len(null)) or _tail(statistic, null) <= risk
+    if worse >= _ENOUGH and worse > risk * len(null):
+        return empirical_p(statistic, null)
+    tail = _tail(statistic, null) if by_curve else 1.0
+    return tail if tail <= risk else None
 
 
 def _tail(statistic: float, null: np.ndarray) -> float:
@@ -131,6 +153,19 @@ def _tail(statistic: float, null: np.ndarray) -> float:
         return 1.0
     skewness = max(float(stats.skew(null)), 1e-3)
     return min(10 * float(stats.pearson3.sf((statistic - mean) / spread, skewness)), 1.0)
+
+
+def _bound(numbers: np.ndarray) -> float:
+    """No less than the p-value, of use where it is tiny: (P + 1) e^(-G/2) is the most that a deal as odd has as its
+    probability, and there are no more deals than ways to choose each outcome's number but one.
+
+    By e^(n H(k/n)) / (n + 1) <= C(n, k) <= e^(n H(k/n)) (Cover and Thomas, Elements of Information Theory, 11.1).
+    """
+    pooled, shots = numbers.sum(axis=0), numbers.sum(axis=1)
+    half_g = sum(sign * xlogy(each, each).sum() for sign, each in ((1, numbers), (-1, pooled), (-1, shots)))
+    half_g += xlogy(pooled.sum(), pooled.sum())
+    ways = np.log1p(np.minimum(pooled, shots.min()))
+    return math.exp(min(ways.sum() - ways.max() + math.log1p(pooled.sum()) - half_g, 0.0))
 
 
 def _aligned(one: Counts, other: Counts) -> np.ndarray:

@@ -73,13 +73,21 @@ MEANING: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Check:
-    """One test: its ``outcome`` (``None``: for information only), why in one line, the statistic and its bound."""
+    """One test: its ``outcome`` (``None``: for information only), why in one line, the statistic and its bound.
+
+    What does not belong on a line becomes a space: a reason may quote what an oracle wrote.
+    """
 
     name: str
     outcome: Outcome | None
     reason: str
     statistic: float | None = None
     bound: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("name", "reason"):
+            text = "".join(c if c.isprintable() else " " for c in getattr(self, name))
+            object.__setattr__(self, name, text)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form; numbers to six digits, so that the last bits of an addition do not change a digest."""
@@ -207,6 +215,10 @@ def parse_verdict(document: Any) -> Verdict:
             subject=document["subject"],
         )
         written = verdict.as_document()
+        if verdict.claim not in (SIMULATOR, STAND_IN, HARDWARE) or not all(
+            type(number) is int and number >= 0 for number in (verdict.shots, verdict.support or 0)
+        ):
+            raise InputError("is not a validation report (claim, shots or support)", field="report")
     except (KeyError, TypeError, ValueError, AttributeError) as err:
         raise InputError(f"is not a validation report ({type(err).__name__})", field="report") from None
     if written != document:

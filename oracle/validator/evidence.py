@@ -145,12 +145,13 @@ class Examiner:
         parts = _parts(request)
         runs = runs_of(document, parts)
         evidence = Evidence(circuits=[run.get("counts") for run in runs], readout_error=readout_error(document))
-        if method == "replay":
+        if request.result == EXPECTATION:
+            values_of(document, runs, parts)
+        if method == "replay":  # of what was measured, from which the values follow
             return self._replayed(evidence, request, self._due_seed(job, spec))
         if request.result == EXPECTATION:
             if method != "distribution":
                 raise Unclear(f"{method} judges counts, and this job asks for expectation values")
-            values_of(document, runs, parts)
             return replace(evidence, circuits=(), expected=expected_of(self._simulated(request), parts))
         if method == "distribution":
             return self._compared(evidence, request)

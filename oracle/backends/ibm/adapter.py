@@ -21,6 +21,7 @@ from oracle.backends.ibm.result import METHOD, HardwareResult, measurements, run
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import COUNTS, MEMORY
 from oracle.circuits.run import RunRequest, RunResult
+from oracle.circuits.spread import BYTES_PER_VALUE
 from oracle.jobs.errors import BackendUnavailable, CircuitRejected, InputError
 
 # Between two looks at a job: an eight-hour queue is 100 looks, not 57 600 as with the client's own loop.
@@ -289,10 +290,11 @@ class IbmBackend:
         if outcomes > limits.outcomes:
             text = f"it may give {outcomes} distinct outcomes, the limit is {limits.outcomes}"
             raise CircuitRejected("too_many_outcomes", text, remedy=remedy)
-        # Every shot is told beside the counts, and the first circuit's counts stand in a result twice.
+        # Every shot is told beside the counts, and the first circuit's counts and all values stand in a result twice.
         shown = outcomes + (request.shots if request.result == MEMORY else 0)
         each = [sum(piece.circuit["registers"]) + _BYTES_PER_OUTCOME for piece in made.circuits]
-        size = shown * sum(each) + outcomes * each[0]
+        values = sum(len(part.observables) for part in request.parts())
+        size = shown * sum(each) + outcomes * each[0] + values * BYTES_PER_VALUE
         if size > limits.output_bytes:
             text = f"its result may have {size} bytes, the limit is {limits.output_bytes}"
             raise CircuitRejected("output_limit", text, remedy=remedy)

@@ -50,7 +50,7 @@ def success(properties: Mapping[str, Any], steps: Iterable[Any]) -> float:
         (gate["gate"], tuple(gate["qubits"])): entry["value"]
         for gate in properties["gates"]
         for entry in gate["parameters"]
-        if entry["name"] == "gate_error"
+        if entry["name"] == "gate_error" and isinstance(entry["value"], (int, float))
     }
     product = 1.0
     for name, _, qubits, *_ in steps:

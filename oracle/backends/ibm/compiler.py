@@ -75,9 +75,11 @@ class Compiler:
         limits, left = request.limits, request.limits.expanded_gates
         for piece in made.circuits:
             isa.checked(piece.circuit, qubits=self._qubits, clbits=limits.clbits + self._qubits, most_steps=left)
-            if not 0 <= piece.duration < LONGEST_SHOT or not 0 < piece.width <= sum(piece.circuit["registers"]):
+            bits = sum(piece.circuit["registers"])
+            width = len(piece.basis) - piece.basis.count("I") if piece.basis else bits
+            if type(piece.width) is not int or not piece.width == width <= bits:
                 return False
-            if piece.width > limits.clbits and not piece.basis:
+            if not 0 <= piece.duration < LONGEST_SHOT or (width > limits.clbits and not piece.basis):
                 return False
         expected = [
             (part.pub, part.set, basis)

@@ -183,7 +183,10 @@ def _problem_of(steps: Any, qubits: int, clbits: int, tested: list[list[int]], l
                 return "a condition is not one"
             if len(step[4]) != 2 or not _is_index(step[4][1], 2 ** len(step[4][0])):
                 return "a condition is not one"
+            wires, bits = set(on), set(into)
             for block in step[5]:
+                if not all(wires.issuperset(inner[2]) and bits.issuperset(inner[3]) for inner in block):
+                    return "a block reaches beyond its bits"
                 if problem := _problem_of(block, qubits, clbits, tested, left, depth + 1):
                     return problem
             continue

@@ -2,13 +2,14 @@
 
 Started by :class:`oracle.backends.ibm.account.Account` as ``python -m oracle.backends.ibm.link``. Speaks
 length-prefixed JSON on stdin and stdout: one message, one answer. A failure is answered as
-``{"failure": kind, "message": text}`` with one of the kinds below; the token is cut out of every text.
+``{"failure": kind, "message": text}`` with one of the kinds below; key and access token are cut out of every text.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,8 @@ from oracle.circuits.worker import read_frame, write_frame
 UNAVAILABLE, CONFIGURATION, REFUSED, UNKNOWN = "unavailable", "configuration", "refused", "unknown"
 LOCAL = "local"
 MOST_TOKEN_BYTES = 4096
+# What the client gets for the key: a JSON web token, good for an hour (RFC 7519, three parts in base64url).
+_ACCESS_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?")
 _LONGEST_MESSAGE = 300
 _MOST_LISTED = 50
 
@@ -343,6 +346,7 @@ def _guarded(work: Callable[[], Any], secrets: list[str]) -> Any:
         kind, text = _kind(err), f"{type(err).__name__}: {err}"
     for secret in secrets:
         text = text.replace(secret, "…")
+    text = "".join(c if c.isprintable() else " " for c in _ACCESS_TOKEN.sub("…", text))
     return {"failure": kind, "message": " ".join(text.split())[:_LONGEST_MESSAGE]}
 
 

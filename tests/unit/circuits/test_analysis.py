@@ -241,6 +241,7 @@ def test_from_untrusted__own_document__comes_back() -> None:
         {"operations": {"x": True}},
         {"probe": {"cap": 1}},
         {"probe": {"cap": 1, "bond_dimension": 1, "discarded_weight": math.nan, "work": 1}},
+        {"probe": {"cap": 1, "bond_dimension": 1, "discarded_weight": 10**400, "work": 1}},
         {"more": 1},
         {"depth": 2**53},
     ],

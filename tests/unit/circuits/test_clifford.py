@@ -54,6 +54,13 @@ def test_clifford_steps__other_angles__are_none(name: str) -> None:
     assert clifford_steps(name, [0.3] * len(GATES[name].params)) is None
 
 
+@pytest.mark.parametrize("angle", [1e15, 1e12, 123456789.0, 2.0**49, 1e6 * math.pi / 2])
+@pytest.mark.parametrize("name", ["rx", "crz"])
+def test_clifford_steps__angle_of_many_turns__is_the_same_unitary_or_no_clifford(name: str, angle: float) -> None:
+    if clifford_steps(name, [angle]) is not None:
+        assert rewritten(name, [angle]).equiv(operator(name, [angle]))
+
+
 @pytest.mark.parametrize("name", ["t", "tdg", "ccx", "ch", "cu", "csx"])
 def test_clifford_steps__other_gates__are_none(name: str) -> None:
     assert clifford_steps(name, list(GATES[name].params)) is None

@@ -145,6 +145,7 @@ def answers(sandbox: Sandbox) -> dict[str, tuple[dict[str, Any], RunRequest]]:
         ("expectation", {"values": [float("nan"), 0.0, 0.0]}),
         ("expectation", {"values": [0.0]}),
         ("expectation", {"values": [True, 0.0, 0.0]}),
+        ("expectation", {"values": [10**400, 0.0, 0.0]}),
         ("expectation", {"standard_errors": [-1.0, 0.0, 0.0]}),
         ("expectation", {"standard_errors": [0.0, 0.0, float("inf")]}),
         ("expectation", {"bases": []}),

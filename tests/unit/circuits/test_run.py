@@ -90,6 +90,7 @@ def test_from_untrusted__unseeded_request__takes_the_seed_that_was_drawn() -> No
         {"seconds": {"run": float("nan")}},
         {"seconds": {"run": float("inf")}},
         {"seconds": {"run": -1}},
+        {"seconds": {"run": 10**400}},
         {"seconds": {"run": None}},
         {"extra": 1},
     ],

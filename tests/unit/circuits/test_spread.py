@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from oracle.circuits.spread import likely_outcomes, most_outcomes, refuse_large
 from oracle.jobs.errors import CircuitRejected
 
 LIMITS = CircuitLimits()
+TIGHT = CircuitLimits(output_bytes=100_000)
+MANY_VALUES = {"result": "expectation", "observables": ((("ZZ", 1.0),),) * 1_000, "limits": TIGHT}
 HEAD = 'OPENQASM 2.0; include "qelib1.inc"; '
 ONE = ("h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg")
 TURNED = ("rx", "ry", "rz", "p")
@@ -83,6 +86,12 @@ def test_hardest__several_circuits__is_the_slowest_and_counts_all() -> None:
     assert Analysis.from_untrusted(found.as_dict()) == found
 
 
+def test_hardest__a_quicker_circuit_is_wider__has_its_width() -> None:
+    wide, slow = analyse(QuantumCircuit(300, 300)), analyse(drawn(6, 200, 2))
+    found = hardest([slow, wide], 1_000, LIMITS)
+    assert found == replace(slow, qubits=300, repeats=found.repeats)
+
+
 @pytest.mark.parametrize("repeats", [0.5, -1, float("nan"), float("inf"), "2"])
 def test_from_untrusted__odd_repeats__are_rejected(repeats: Any) -> None:
     with pytest.raises(CircuitRejected):
@@ -107,7 +116,7 @@ def spread(qubits: int) -> str:
 
 def analysed(sandbox: Sandbox, source: str, shots: int, **fields: Any) -> Analysis:
     format = "qscrow-json" if source.startswith("{") else "openqasm2"
-    request = RunRequest(source.encode(), format, shots, 1, LIMITS, ANALYSE, **fields)
+    request = RunRequest(source.encode(), format, shots, 1, fields.pop("limits", LIMITS), ANALYSE, **fields)
     return sandbox.submit(request).result(120)
 
 
@@ -131,8 +140,9 @@ def test_analysis__result_that_can_be_delivered__passes(sandbox: Sandbox, source
             json.dumps({"circuits": [{"format": "openqasm2", "source": spread(14)}] * 5}),
             10_000, {}, "output_limit",
         ),
+        (spread(2), 100, MANY_VALUES, "output_limit"),
     ],
-    ids=["wide", "many shots", "every shot", "outcomes", "several circuits"],
+    ids=["wide", "many shots", "every shot", "outcomes", "several circuits", "many values"],
 )  # fmt: skip
 def test_analysis__result_too_large_to_deliver__is_refused_before_a_run(
     sandbox: Sandbox, source: str, shots: int, fields: dict[str, Any], code: str

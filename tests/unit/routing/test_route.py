@@ -323,6 +323,7 @@ def test_route__order_of_candidates__changes_no_simulator_against_hardware(
         (spec(), LintReport("openqasm2", 10, 300, 50, 100), True),
         (spec(), LintReport("openqasm2", 10, 10, 50, 100, executions=20), True),
         (spec(), LintReport("openqasm2", 2, 2, 50, 100, executions=20), False),
+        (spec(), LintReport("openqasm2", 2, 2, 50, 100, executions=20, values=3_000), True),
         (every_shot(spec(), 100_000), LintReport("openqasm2", 2, 2, 50, 100), True),
     ],
 )

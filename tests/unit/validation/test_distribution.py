@@ -51,6 +51,16 @@ def test_judge__honest_results__are_rejected_no_more_often_than_stated(
     assert below(found[FLAG], trials, 0.0025)
 
 
+@pytest.mark.parametrize("shots", [1, 2, 5])
+def test_checks__handful_of_shots_of_the_poorest_device_allowed__are_rejected_no_more_often_than_stated(
+    cat_output, draw, rng, shots
+):
+    noisy = 0.5 * cat_output(3) + 0.5 / 8
+    test = DistributionTest(Baseline.exact(cat_output(3)), shots, Policy(noise=DEPOLARISING))
+    found = rates(test, noisy, draw, rng, 60)
+    assert below(found[REJECT], 60, 0.01)
+
+
 def test_judge__honest_results_at_low_confidence__use_up_most_of_the_risk_they_may(random_output, draw, rng):
     # A test that never rejects would pass the one above: here the risk is large enough to be seen spent.
     p, trials = random_output(4), 400

@@ -100,3 +100,15 @@ def test_judge_expectations__identity_in_the_observable__only_moves_the_centre()
     assert judge_expectations([2.0], [moved], 10_000).outcome == Outcome.REJECT
     assert judge_expectations([2.5], [moved], 100_000, NOISY).outcome == Outcome.ACCEPT
     assert judge_expectations([1.2], [moved], 100_000, NOISY).outcome == Outcome.REJECT
+
+
+@pytest.mark.parametrize(("policy", "truth"), [(NOISY, 0.5), (Policy(strict=False), 0.92)])
+@pytest.mark.parametrize("shots", [100, 4000])
+def test_judge_expectations__truth_as_far_off_as_is_tolerated__is_rejected_no_more_often_than_stated(
+    policy, truth, shots, rng
+):
+    values = [mean_of_signs(truth, shots, rng) for _ in range(1000)]
+    wrong = sum(
+        judge_expectations([value], [Expected(1.0)], shots, policy).outcome == Outcome.REJECT for value in values
+    )
+    assert stats.binom.sf(wrong - 1, 1000, 1 - policy.confidence) > 1e-3

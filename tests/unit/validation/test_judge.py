@@ -142,6 +142,20 @@ def test_judge__agreement__uses_the_peers_that_are_usable(random_output, draw, r
     assert outcome(spec("agreement"), result, Evidence(oracle="0xa", peers=peers)) == Outcome.REJECT
 
 
+@pytest.mark.parametrize("shots", [1, 1023, 10**9])
+def test_judge__agreement_with_a_peer_of_other_shots__does_without_it(shots):
+    peers = {"0xb": {"11": shots}, "0xc": RESULT["counts"]}
+    assert outcome(spec("agreement", seed=7), RESULT, Evidence(oracle="0xa", peers=peers)) == Outcome.ACCEPT
+    found = judge(spec("agreement"), RESULT, Evidence(oracle="0xa", peers=peers))
+    assert found.thresholds["oracles"] == ["0xa", "0xc"]
+
+
+def test_judge__a_billion_shots__cannot_be_compared():
+    result = {**RESULT, "shots": 10**9, "counts": {"00": 5 * 10**8, "11": 5 * 10**8}}
+    sampled = Evidence(baselines=[Baseline.sampled({"00": 500, "11": 500})])
+    assert outcome(spec("distribution", shots=10**9), result, sampled) == Outcome.INCONCLUSIVE
+
+
 def test_judge__expectation_values__replace_counts():
     evidence = Evidence(expected=[Expected(0.9)])
     assert outcome(spec("distribution"), {"values": [0.91]}, evidence) == Outcome.ACCEPT

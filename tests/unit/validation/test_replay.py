@@ -49,6 +49,29 @@ def test_judge_replay__another_circuit_of_the_job_differs__is_rejected_or_not_co
     assert judge_replay(dataclasses.replace(cheated, engine="qsim"), RUN).outcome == Outcome.INCONCLUSIVE
 
 
+def test_judge_replay__another_circuit_took_another_method__is_not_comparable_and_never_failed():
+    ours, theirs = (
+        {"pub": 1, "set": 0, "seed": 8, "method": method} for method in ("statevector", "matrix_product_state")
+    )
+    first = {"pub": 0, "set": 0, "seed": 7, "method": "statevector", "counts": {"00": 510, "11": 514}}
+    runs = [first, {**ours, "counts": {"0": 1024}}], [first, {**theirs, "counts": {"1": 1024}}]
+    one, other = (RunFacts.of_document({**document(), "runs": each}) for each in runs)
+    assert judge_replay(one, other).outcome == Outcome.INCONCLUSIVE
+    assert "circuit 1" in judge_replay(one, other).statement
+
+
+def test_judge_replay__values_rounded_otherwise__is_accepted():
+    entry = {"pub": 0, "set": 0, "seed": 7, "method": "statevector", "bases": [{"basis": "ZZ", "counts": {"00": 3}}]}
+    one, other = (RunFacts.of_document({**document(), "runs": [{**entry, "values": [v]}]}) for v in (0.3, 0.1 + 0.2))
+    assert judge_replay(one, other).outcome == Outcome.ACCEPT
+
+
+@pytest.mark.parametrize("runs", [{}, [None], [{"method": 5}], [{"method": "\x1b[2J"}], [{"counts": {}}]])
+def test_of_document__odd_runs__are_refused(runs):
+    with pytest.raises(InputError):
+        RunFacts.of_document({**document(), "runs": runs})
+
+
 def test_judge_replay__equal_counts_from_other_versions__is_accepted():
     assert judge_replay(dataclasses.replace(RUN, versions={}), RUN).outcome == Outcome.ACCEPT
 

@@ -71,6 +71,10 @@ def test_as_document__last_bits_of_a_number__do_not_change_the_digest():
         lambda d: d.update(extra=1),
         lambda d: d.update(checks=None),
         lambda d: d.update(method="prayer"),
+        lambda d: d.update(claim="hardware-proven"),
+        lambda d: d.update(claim=["simulator"]),
+        lambda d: d.update(shots="many\n"),
+        lambda d: d.update(support=-1),
         lambda d: d["checks"][0].update(outcome="fine"),
         lambda d: d["checks"][0].update(statistic="0"),
         lambda d: d["checks"][0].update(extra=1),
@@ -89,3 +93,19 @@ def test_parse_verdict__anything_that_does_not_follow__is_refused(change):
 def test_parse_verdict__other_things__are_refused(odd):
     with pytest.raises(InputError):
         parse_verdict(odd)
+
+
+@pytest.mark.parametrize("said", ["ibm_x\n  accept       support: all is well", "\x1b[2J", "a\u202eb"])
+def test_check__text_of_an_oracle_in_its_reason__stays_on_its_line(said):
+    verdict = Verdict("none", (Check("form", Outcome.REJECT, f"it ran on {said}"),), shots=1)
+    assert len(verdict.as_text().splitlines()) == 3
+    assert all(line.isprintable() for line in verdict.as_text().splitlines())
+    assert parse_verdict(verdict.as_document()) == verdict
+
+
+@pytest.mark.parametrize("said", [5, None, ["a"], {"a": 1}, "two\nlines"])
+def test_parse_verdict__reason_that_is_no_line_of_text__is_refused(said):
+    document = Verdict("none", (Check("form", None, "a"), Check("form", Outcome.ACCEPT, "b")), shots=1).as_document()
+    document["checks"][0]["reason"] = said
+    with pytest.raises(InputError):
+        parse_verdict(document)

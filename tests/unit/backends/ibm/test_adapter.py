@@ -391,6 +391,15 @@ REFUSED = {
     "shots": (GHZ.decode(), {"shots": 200_000}, "too_many_shots"),
     "outcomes": (GHZ.decode(), {"limits": CircuitLimits(outcomes=7)}, "too_many_outcomes"),
     "output": (GHZ.decode(), {"result": "memory", "limits": CircuitLimits(output_bytes=7_000)}, "output_limit"),
+    "values": (
+        GHZ.decode(),
+        {
+            "result": "expectation",
+            "observables": ((("ZZZ", 1.0),),) * 900,
+            "limits": CircuitLimits(output_bytes=80_000),
+        },
+        "output_limit",
+    ),
 }
 
 

@@ -134,6 +134,8 @@ BAD_STEPS = {
     "value": [*IF[:4], [[0, 1], 4], IF[5]],
     "blocks": [*IF[:5], [[], [], []]],
     "block": [*IF[:5], [[["exec", [], [0], []]]]],
+    "foreign qubit": [*IF[:5], [[["x", [], [2], []]]]],
+    "foreign bit": [*IF[:5], [[["measure", [], [0], [2]]]]],
 }
 
 
