@@ -216,11 +216,16 @@ class Journal:
         return moved
 
     def postpone(self, job: JobRow, why: str, retry_at: float) -> JobRow:
-        """Write that the job's current step failed for now and when to try it again. Raises :class:`Forgotten`."""
+        """Write that the job's current step failed for now and when to try it again. Raises :class:`Forgotten`.
+
+        The history gets a line unless the last one says the same: some things are waited for a thousand times.
+        """
         later = replace(job, attempts=job.attempts + 1, retry_at=retry_at)
         with self._transaction() as db:
             self._update(db, job, later)
-            _note(db, job.job_id, job.step, why)
+            last = db.execute(f"{HISTORY_OF_JOB} DESC LIMIT 1", (job.job_id,)).fetchone()
+            if last is None or (last["step"], last["note"]) != (job.step, why):
+                _note(db, job.job_id, job.step, why)
         return later
 
     def reopen(self, job_id: int, why: str, step: Step | None = None) -> bool:

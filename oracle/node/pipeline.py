@@ -47,7 +47,7 @@ from oracle.jobs.errors import (
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
-from oracle.node.config import NodeConfig
+from oracle.node.config import LOCAL_CHAINS, MOST_BACKOFF_SECONDS, NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
 from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
 from oracle.node.gates import AwaitsApproval, Gates
@@ -278,8 +278,8 @@ class Pipeline:
             return self.close_as_on_chain(job)
         left = self._t.chain.escrow.deadline_of(job.job_id) - self.head()
         if left >= 0:
-            pause = min(left + 1, self._t.config.max_backoff_seconds)
-            return self._t.journal.postpone(job, "may still be challenged", time.time() + pause)
+            most = self._longest_look_away()
+            return self._t.journal.postpone(job, "may still be challenged", time.time() + min(left + 1, most))
         if not self._achieve(job, "settle", lambda: self._t.chain.escrow.settle(job.job_id, job.terms)):
             return job
         return self.close_as_on_chain(job)
@@ -457,6 +457,12 @@ class Pipeline:
         with suppress(TooManyInFlight):  # the next look tries again
             self._t.sender.start(call(), purpose)
         return False
+
+    def _longest_look_away(self) -> float:
+        """Seconds without a look at a delivered job: whatever happens to it is an event, which wakes it. Only where
+        people move the clock its period may be over sooner than it seems."""
+        is_local = self._t.chain.chain_id in LOCAL_CHAINS
+        return self._t.config.max_backoff_seconds if is_local else MOST_BACKOFF_SECONDS
 
     # ---------------------------------------------------------------------------------------- set-backs
 

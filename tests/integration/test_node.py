@@ -305,6 +305,20 @@ def test_node__promoted_while_it_works__delivers_under_the_new_terms(bench, step
     assert build_ledger(bench.chain).balanced
 
 
+def test_node__delivered_on_a_chain_in_earnest__is_left_alone_until_its_period_is_over(bench, monkeypatch):
+    monkeypatch.setattr("oracle.node.pipeline.LOCAL_CHAINS", frozenset())
+    arbiter = dev_accounts(5)[4].address
+    changes = {"timeouts": {"challenge_seconds": 600}, "settlement": {"release_on": "challenge"}}
+    bench.submit("ghz", parties=Parties(oracle=bench.operator.address, arbiter=arbiter), **changes)
+    with bench.node(trusted_arbiters=frozenset({arbiter}), max_backoff_seconds=0.1) as node:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (delivered := [row for row in node.journal.jobs((Step.DELIVERED,)) if row.retry_at]):
+            assert time.monotonic() < until
+            node.tick()
+            time.sleep(0.01)
+    assert delivered[0].retry_at - delivered[0].since > 300
+
+
 def test_node__judges_it_does_not_trust__are_refused(bench):
     arbiter = dev_accounts(5)[4].address
     changes = {"timeouts": {"challenge_seconds": 60}, "settlement": {"release_on": "challenge"}}
