@@ -19,8 +19,6 @@ from oracle.validator.intake import ValidatorIngest, ValidatorIntake
 from oracle.validator.journal import ValidatorJournal
 from oracle.validator.verdicts import Verdicts
 
-_STEPS = (Step.DELIVERED, Step.RAN)
-
 
 class Validator(Loop):
     """Create it with open tools, then :meth:`run` it or drive it with :meth:`tick`."""
@@ -63,7 +61,7 @@ class Validator(Loop):
 
     def is_idle(self) -> bool:
         """Whether there is nothing to do now: no verdict is being made or on its way."""
-        due = self._t.journal.due(time.time(), 1, (), _STEPS)
+        due = self._t.journal.to_judge(time.time(), 1)
         return not self._in_flight and not due and not self._t.journal.due(math.inf, 1, (), (Step.SEALED,))
 
     def run_once(self) -> None:
@@ -86,10 +84,10 @@ class Validator(Loop):
 
     def _start_jobs(self) -> None:
         room = self._config.max_jobs_at_once - len(self._in_flight)
-        for due in self._t.journal.due(time.time(), max(room, 0), self._in_flight.keys(), _STEPS):
-            row = self._t.journal.job(due.job_id)
+        for job_id in self._t.journal.to_judge(time.time(), max(room, 0), self._in_flight.keys()):
+            row = self._t.journal.job(job_id)
             if row is not None:
-                self._in_flight[row.job_id] = self._workers.submit(self._examination.advance, row)
+                self._in_flight[job_id] = self._workers.submit(self._examination.advance, row)
         self._watch.metrics.at_work(len(self._in_flight))
 
     def _collect(self) -> None:
