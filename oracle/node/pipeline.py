@@ -60,7 +60,7 @@ from oracle.routing.route import REVIEW, SILENT, Decision, needs_analysis, rehea
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
-from oracle.sealing.sealed import open_sealed
+from oracle.sealing.sealed import open_sealed, seal
 from oracle.validation.replay import derive_seed
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ class Pipeline:
         check_terms(job.terms, self._t.config, now=now, free_stake=self._free_stake())
         spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
+        self._require_usable_keys(job, spec)
         request, report = self._request(job, spec)
         check_price(spec, job.terms, self._t.config, report.executions)
         plan = self._planned(job, spec, request, report)
@@ -246,9 +247,9 @@ class Pipeline:
         if job.sealed is None:
             spec = self._spec(job.terms.spec)
             stored = json.loads(job.result or "")
-            chain_id, contract = self._t.chain.chain_id, self._t.chain.deployment.job_escrow
+            context = self._context(job)
             result = result_document(
-                job_reference(chain_id, contract, job.job_id, job.terms),
+                job_reference(context.chain_id, context.contract, job.job_id, job.terms),
                 spec,
                 run_result(stored["run"]),
                 routing=stored["routing"],
@@ -257,17 +258,10 @@ class Pipeline:
                 before=stored,
                 container=self._t.config.container_digest,
             )
-            context = SealContext.for_result(
-                chain_id=chain_id,
-                contract=contract,
-                job_id=job.job_id,
-                spec=job.terms.spec,
-                party=job.terms.requester,
-            )
             try:
                 document = sealed_result(result, job.terms, context, self._readers(job.terms, spec))
-            except SealError as err:  # it does not fit: the values of many observables stand in it twice
-                raise Unrunnable("output_limit", str(err)) from err
+            except SealError as err:  # most likely it does not fit: the values of many observables stand in it twice
+                raise Unrunnable("unusable_key" if err.field == "recipients" else "output_limit", str(err)) from err
             job = self._t.journal.advance(job, Step.RAN, note="sealed", sealed=document)
         put_object(self._t.store, job.sealed or b"")
         return self._t.journal.advance(job, Step.SEALED, note=digest(job.sealed or b"").hex())
@@ -432,6 +426,22 @@ class Pipeline:
             return spec["quantum"]["seed"]
         contract = self._t.chain.deployment.job_escrow
         return derive_seed(self._t.chain.chain_id, contract, job.job_id, job.block_hash, job.terms.spec)
+
+    def _require_usable_keys(self, job: JobRow, spec: dict[str, Any]) -> None:
+        """Whoever is to read the result must be able to, or a run, maybe a paid one, would be for nothing."""
+        try:
+            seal(b"", self._context(job), self._readers(job.terms, spec))
+        except SealError as err:
+            raise Unrunnable("unusable_key", str(err)) from err
+
+    def _context(self, job: JobRow) -> SealContext:
+        return SealContext.for_result(
+            chain_id=self._t.chain.chain_id,
+            contract=self._t.chain.deployment.job_escrow,
+            job_id=job.job_id,
+            spec=job.terms.spec,
+            party=job.terms.requester,
+        )
 
     def _readers(self, terms: Terms, spec: dict[str, Any]) -> list[Recipient]:
         readers = [Recipient(spec["privacy"]["capsule"], terms.seal_to)]

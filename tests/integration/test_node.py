@@ -59,8 +59,8 @@ class Bench:
         draft = replace(draft, fields={**draft.fields, **changes})
         return self.submit_draft(draft, parties=parties)
 
-    def submit_draft(self, draft: Draft, *, parties: Parties | None = None) -> int:
-        """Submit a draft; returns the job id."""
+    def submit_draft(self, draft: Draft, *, parties: Parties | None = None, **terms) -> int:
+        """Submit a draft, with other ``terms`` than usual; returns the job id."""
         ready = prepare(
             draft,
             parties or Parties(oracle=self.operator.address),
@@ -68,6 +68,7 @@ class Bench:
             requester=self.requester.address,
             key=self.requester_key,
         )
+        ready = replace(ready, terms=replace(ready.terms, **terms))
         sender = Sender(self.chain.w3, self.requester)
         return submit(ready, chain=self.chain, store=self.store, sender=sender).job_id
 
@@ -479,6 +480,17 @@ def test_node__result_too_large_to_deliver__is_refused_before_it_is_accepted(ben
         bench.run_until_idle(node)
     job = fetch_job(bench.chain, job_id)
     assert (job.state, job.reason) == (State.REJECTED, "output_limit")
+
+
+def test_node__key_that_nothing_can_be_sealed_to__is_refused_before_anything_is_run(bench):
+    write_example(bench.folder / "job.yaml", "ghz")
+    job_id = bench.submit_draft(load_draft(bench.folder / "job.yaml"), seal_to=b"\x01" + bytes(31))
+    with bench.node() as node:
+        bench.run_until_idle(node)
+        steps = {moment.step for moment in node.journal.history(job_id)}
+    job = fetch_job(bench.chain, job_id)
+    assert (job.state, job.reason) == (State.REJECTED, "unusable_key")
+    assert Step.ACCEPTED not in steps
 
 
 def test_node__more_circuits_than_the_budget_covers__is_refused(bench):
