@@ -270,7 +270,8 @@ class Examiner:
             try:
                 document = self._opened(other, spec)
                 claim_of(document, spec, self._t.chain.chain_id)
-                peers[other.terms.oracle] = runs_of(document, parts)[0]["counts"]
+                runs_of(document, parts)
+                peers[other.terms.oracle] = first_counts(document, spec).as_dict()
             except NotYet:
                 if seconds_left > 0:
                     raise
