@@ -14,7 +14,7 @@ from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.approvals import Approvals, Request
 from oracle.node.config import DAY, NodeConfig
 from oracle.node.gates import Facts, GateResult, Gates, Passage, Stage, circuit_family, evaluate, require
-from oracle.node.journal import JobRow, Journal
+from oracle.node.journal import JobRow, Journal, Step
 from oracle.node.policy import charge_for
 
 HARDWARE_CHOICE = "ibm_quantum_backend"
@@ -68,6 +68,13 @@ class Gatekeeper:
                 self._approvals.ask(_question(job, family, result.observed))
         require(results, stage)
         return results
+
+    def tidy(self) -> None:
+        """Withdraw the questions about jobs that are over. Raises :class:`~oracle.jobs.errors.JournalError`."""
+        for question in self._approvals.waiting():
+            row = self._journal.job(question.job_id)
+            if row is None or row.step in (Step.DECLINING, Step.CLOSED):
+                self._approvals.withdraw(question.job_id)
 
     def _facts(
         self,

@@ -258,7 +258,8 @@ class Journal:
     def taken_since(
         self, at: float, *, except_job: int, choice: str | None = None, requester: str | None = None
     ) -> int:
-        """Other jobs checked since a Unix time and not declined, of one routing ``choice`` or ``requester`` if given.
+        """Other jobs checked since a Unix time, of one routing ``choice`` or ``requester`` if given. Those declined or
+        closed without a run (cancelled, for example) do not count, or they would use up quotas for nothing.
 
         Documents that were pruned no longer tell their choice.
         """
@@ -590,7 +591,9 @@ _UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
     WHERE step = 'closed' AND ended IS NULL ORDER BY job_id"""
 _TAKEN_SINCE = """SELECT COUNT(*) FROM jobs
     WHERE job_id IN (SELECT job_id FROM history WHERE step = 'checked' AND at >= :at)
-    AND job_id != :job AND step != 'declining' AND (:requester IS NULL OR requester = :requester)
-    AND (:choice IS NULL OR json_extract(result, '$.routing.choice') = :choice)"""
+    AND job_id != :job AND (:requester IS NULL OR requester = :requester)
+    AND (:choice IS NULL OR json_extract(result, '$.routing.choice') = :choice)
+    AND (step NOT IN ('declining', 'closed') OR EXISTS (
+        SELECT 1 FROM history WHERE history.job_id = jobs.job_id AND history.step IN ('submitted', 'ran')))"""
 _UNTOUCHED = "(step = 'seen' OR placed IS NOT NULL)"
 _BLOCKS_UP_TO = "SELECT number, hash FROM blocks WHERE number <= ? ORDER BY number"

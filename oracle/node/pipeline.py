@@ -164,8 +164,11 @@ class Pipeline:
         return job
 
     def tidy(self) -> None:
-        """Give back what runs elsewhere for jobs that are over. May take long."""
-        self._hardware.tidy()
+        """Give back what runs elsewhere for jobs that are over, and withdraw questions about them. May take long."""
+        try:
+            self._hardware.tidy()
+        finally:
+            self._gatekeeper.tidy()
 
     def _one_step(self, job: JobRow) -> JobRow:
         try:

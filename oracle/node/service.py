@@ -24,7 +24,7 @@ from oracle.node.watch import Watch
 
 INTERNAL_ERROR_PAUSE_SECONDS = 30
 TIDY_SECONDS = 60.0
-"""Pause between two looks for runs at a provider that nobody needs any more."""
+"""Pause between two looks for questions, and runs at a provider, that nobody needs any more."""
 CONSIDERED_AT_ONCE = 5_000
 """Jobs, by deadline, among which the next ones to start are chosen."""
 _WAITING_STEPS = tuple(step for step in ACTIVE if step not in (Step.SEALED, Step.ACCEPTED))
@@ -140,7 +140,7 @@ class Node(Loop):
 
     def _tidy(self) -> None:
         """Away from the loop, for it asks the provider."""
-        if self._t.provider is None or time.monotonic() < self._tidy_at:
+        if time.monotonic() < self._tidy_at:
             return
         if self._tidying is not None:
             if not self._tidying.done():
