@@ -180,7 +180,9 @@ def submit(
     say(f"Job {done.job_id} is on chain {chain.chain_id} ({transaction}, {done.receipt.gas_used} gas)")
     facts(_job_facts(ready, mixed))
     if mixed:
-        say(f"Next: qscrow canaries open {done.job_id} --wait {ready.terms.deliver_by - ready.terms.accept_by}")
+        timeouts = ready.spec["timeouts"]
+        longest = timeouts["accept_seconds"] + timeouts["deliver_seconds"]
+        say(f"Next: qscrow canaries open {done.job_id} --wait {longest}")
     else:
         say(f"Next: qscrow watch {done.job_id}")
 
