@@ -22,6 +22,7 @@ from oracle.cli.roles import (
     standing,
 )
 from oracle.cli.settings import Settings, load_settings
+from oracle.cli.upkeep import check_as
 
 app = typer.Typer(no_args_is_help=True, help="Judge results: register, run, earn fees.")
 MOST_LISTED = 20
@@ -80,6 +81,22 @@ def run(
     }
     settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config, flags=flags)
     run_as(VALIDATOR, settings, opened_validator, json, once=once)
+
+
+@app.command()
+def check(
+    account: Account = None,
+    password_file: PasswordFile = None,
+    rpc: Rpc = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Try everything a validator depends on, and say what to do about what does not work.
+
+    Exit code 0 if it can run (warnings included), 9 if something fails. It stores one small block and changes nothing
+    else; the validator may be running meanwhile.
+    """
+    check_as(VALIDATOR, load_settings(rpc=rpc, account=account, password_file=password_file, config=config), json)
 
 
 @app.command()
