@@ -15,6 +15,7 @@ import pytest
 from web3.middleware import Web3Middleware
 
 from oracle.audit.ledger import build_ledger
+from oracle.audit.reports import open_report
 from oracle.chain.client import ChainClient
 from oracle.chain.deploy import deploy
 from oracle.chain.history import JobHistory, fetch_job
@@ -31,7 +32,6 @@ from oracle.node.documents import result_document
 from oracle.node.journal import ACTIVE, Journal, Step
 from oracle.requester.canaries import Mixed, mix
 from oracle.requester.draft import load_draft, write_example
-from oracle.requester.reports import open_report
 from oracle.requester.submit import Parties, prepare, submit
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
