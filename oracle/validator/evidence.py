@@ -67,8 +67,10 @@ class Examiner:
             evidence = self._evidence(job, history, spec, document, seconds_left)
             seen = self._journal.counts_seen(_delivered_in(history), job.job_id)
             verdict = judge(spec, document, replace(evidence, earlier=seen), claim=claim)
-            if claim == SIMULATOR and _is_repeat(verdict) and self._is_due(job, spec, document):
+            if claim == SIMULATOR and _rejected_by(verdict, "repeat") and self._is_due(job, spec, document):
                 verdict = judge(spec, document, evidence, claim=claim)
+            if _rejected_by(verdict, "agreement"):
+                self._require_own_rejection(job, spec, document, evidence, claim)
         except Wrong as err:
             verdict = _alone("form", Outcome.REJECT, f"the result breaks its form: {err}", claim)
         except (Unclear, InputError, CircuitRejected) as err:
@@ -201,6 +203,20 @@ class Examiner:
             raise Unclear(f"the very counts of an earlier result, which may be those that were due: {found.statement}")
         return found.attests
 
+    def _require_own_rejection(
+        self, job: JobRow, spec: dict[str, Any], document: Mapping[str, Any], evidence: Evidence, claim: str
+    ) -> None:
+        """A majority accepts, but alone it does not reject: the requester chose whom to ask, and could own the others.
+
+        Raises :class:`Unclear` unless a simulation here speaks against the result as well.
+        """
+        compared = self._compared(replace(evidence, peers={}), self._request(job, spec))
+        own = judge(
+            {**spec, "validation": {**spec["validation"], "method": "distribution"}}, document, compared, claim=claim
+        )
+        if own.attests is not False:
+            raise Unclear(f"others disagree, and a simulation here does not: {own.statement}")
+
     def _due_seed(self, job: JobRow, spec: Mapping[str, Any]) -> int:
         if spec["quantum"]["seed"] is not None:
             return spec["quantum"]["seed"]
@@ -310,8 +326,8 @@ def _alone(name: str, outcome: Outcome, reason: str, claim: str) -> Verdict:
     return Verdict(method="none", checks=(Check(name, outcome, reason[:300]),), shots=0, claim=claim)
 
 
-def _is_repeat(verdict: Verdict) -> bool:
-    return any(check.name == "repeat" and check.outcome == Outcome.REJECT for check in verdict.checks)
+def _rejected_by(verdict: Verdict, name: str) -> bool:
+    return any(check.name == name and check.outcome == Outcome.REJECT for check in verdict.checks)
 
 
 def _passing(err: QscrowError) -> QscrowError | None:
