@@ -8,12 +8,13 @@ import pytest
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import lint
 from oracle.circuits.run import RunRequest
+from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import PolicyDenied
 from oracle.jobs.spec import normalise
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
-from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
-from oracle.node.gates import AwaitsApproval, Stage
+from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper, family_of
+from oracle.node.gates import AwaitsApproval, Stage, circuit_family
 from oracle.node.journal import Journal, Step
 
 REQUESTER, OTHER, ORACLE = ("0x" + digits * 20 for digits in ("33", "44", "22"))
@@ -122,6 +123,23 @@ def test_admit__quota__counts_what_was_run_or_will_be(journal, steps, counts):
             admit(journal, job(journal, 1), config=limits)
     else:
         assert admit(journal, job(journal, 1), config=limits)
+
+
+def test_admit__instructions__are_one_family_by_their_gates_and_not_by_angles_or_remarks(journal):
+    def document(gate, angle, remark):
+        steps = [[gate, [0], [angle]], ["measure", [0], [0]]]
+        source = f"// {remark}\nOPENQASM 2.0; qreg q[1]; {'h q[0];' * len(remark)}"
+        text = {"format": "openqasm2", "source": source}
+        return canonical_bytes({"circuits": [text, {"wires": 1, "instructions": steps}]})
+
+    def family(*circuit):
+        request = RunRequest(document(*circuit), "qscrow-json", 10, 1, CircuitLimits())
+        return family_of(request)
+
+    assert family("rx", 0.5, "a") == family("rx", 1.5, "b")
+    assert len({family("rx", 0.5, "a"), family("ry", 0.5, "a"), family("rx", 0.5, "ab")}) == 3
+    text = RunRequest(SOURCE, "openqasm2", 10, 1, CircuitLimits())
+    assert family_of(text) == circuit_family(SOURCE)
 
 
 def test_tidy__questions_about_jobs_that_are_over__are_withdrawn_and_answers_kept(journal):
