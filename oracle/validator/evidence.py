@@ -44,7 +44,7 @@ MAX_OPENING_BYTES = 64 * MAX_CIRCUITS
 
 
 class Examiner:
-    """Judges results. ``margin_seconds`` before the end of the challenge period it waits for nothing any more."""
+    """Judges results, whose jobs it finds in ``journal``."""
 
     def __init__(self, tools: Tools, journal: ValidatorJournal):
         self._t = tools
@@ -52,7 +52,8 @@ class Examiner:
         self._address = tools.sender.address
 
     def examine(self, job: JobRow, history: JobHistory, *, seconds_left: float) -> Finding:
-        """The finding on the result of a delivered job.
+        """The finding on the result of a delivered job. What others have yet to do is waited for while there are
+        ``seconds_left``; a result that cannot be had is waited for in any case.
 
         Raises what is in :data:`~oracle.node.pipeline.TRANSIENT` for what may pass; never for what others wrote.
         """
