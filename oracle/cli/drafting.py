@@ -104,7 +104,7 @@ def quote(
 
 def _show_quote(found: Quote) -> None:
     times = f"{found.executions} circuits of {found.shots} shots" if found.executions > 1 else f"{found.shots} shots"
-    say(f"{format_wei(found.charge)} for {times} on a simulator")
+    say(f"{format_wei(found.charge)} for {times} on {'hardware' if found.hardware else 'a simulator'}")
     rows = {"budget": "none yet" if found.budget is None else format_wei(found.budget)}
     if found.budget is not None and found.budget >= found.charge:
         rows["comes back"] = format_wei(found.budget - found.charge)
