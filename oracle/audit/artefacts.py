@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from oracle.audit.reports import report_context, unsealed_report, verdict_in
 from oracle.chain.client import ChainClient
 from oracle.chain.contracts import NATIVE
 from oracle.chain.events import Event
 from oracle.chain.history import JobHistory
 from oracle.content.store import ContentStore, get_object
 from oracle.jobs.amounts import format_wei
-from oracle.jobs.canonical import canonical_bytes, parse_json
+from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.documents import check_document, job_reference
 from oracle.jobs.errors import ContentError, ContentUnavailable, InputError, SealError
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
@@ -37,10 +38,8 @@ from oracle.sealing.artefacts import (
     read_disclosure,
     shown,
 )
-from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
-from oracle.sealing.sealed import MAX_SEALED_BYTES, commit, inspect_sealed, open_sealed
-from oracle.validation.verdict import parse_verdict
+from oracle.sealing.sealed import MAX_SEALED_BYTES, commit, inspect_sealed
 
 RECEIPT = "receipt"
 _DIGEST = re.compile(r"0x[0-9a-f]{64}")
@@ -129,8 +128,9 @@ def later_documents(job: JobHistory, *, chain: ChainClient, store: ContentStore,
     found: dict[str, Any] = {}
     for event in events:
         if event.name == "JobValidated":
-            with suppress(ContentError, SealError, InputError):
-                found[REPORT] = inspector.opened_report(get_object(store, event.args["report"], MAX_SEALED_BYTES))
+            with suppress(ContentError, SealError):
+                sealed = get_object(store, bytes(event.args["report"]), MAX_SEALED_BYTES)
+                found[REPORT] = unsealed_report(sealed, job, chain, key)
     if (ending := _ending(events)) is not None and job.is_terminal:
         found[SETTLEMENT] = settlement_of(job, ending)
     return found
@@ -158,14 +158,8 @@ class _Inspector:
     def __init__(self, job: JobHistory, chain: ChainClient, store: ContentStore, document: Any, key: SealingKey | None):
         self._job, self._chain, self._store = job, chain, store
         self._document, self._key = document, key
-        place = {
-            "chain_id": chain.chain_id,
-            "contract": chain.deployment.job_escrow,
-            "job_id": job.job_id,
-            "spec": job.terms.spec,
-            "party": job.terms.requester,
-        }
-        self._context, self._report_context = SealContext.for_result(**place), SealContext.for_report(**place)
+        self._report_context = report_context(job, chain)
+        self._context = replace(self._report_context, purpose="result")
         self.reference = job_reference(chain.chain_id, chain.deployment.job_escrow, job.job_id, job.terms)
 
     def inspect(self) -> Inspection:
@@ -305,15 +299,14 @@ class _Inspector:
             problem = self._report_problem(sealed, event)
             if problem or self._key is None:
                 return _refuted(found, problem)
-            report = parse_verdict(self.opened_report(sealed))
+            document = unsealed_report(sealed, job, self._chain, self._key)
+            report = verdict_in(document, job, accepted=accepted)
         except ContentUnavailable:
             raise
         except ContentError as err:
             return replace(found, status=Status.MISSING, note=f"{verdict}; the report cannot be had: {err}")
-        except (SealError, InputError) as err:
+        except SealError as err:
             return replace(found, status=Status.MISMATCH, note=str(err))
-        if report.attests is not accepted or report.subject.get("result") != "0x" + (job.result or b"").hex():
-            return replace(found, status=Status.MISMATCH, note="says something else than its attestation")
         return replace(found, status=Status.VERIFIED, note=f"{verdict} by {report.method}")
 
     def _report_problem(self, sealed: bytes, event: Event) -> str:
@@ -328,12 +321,6 @@ class _Inspector:
         }
         wrong = next((name for name, value in due.items() if receipt.get(name) != value), None)
         return f"its {wrong} is {_brief(receipt.get(wrong))}, on chain it is {_brief(due[wrong])}" if wrong else ""
-
-    def opened_report(self, sealed: bytes) -> Any:
-        """What a validator sealed. Raises :class:`SealError` and :class:`InputError`."""
-        assert self._key is not None
-        plain = open_sealed(sealed, self._key.for_spec(self._job.terms.spec), self._report_context)
-        return parse_json(plain, "report", MAX_SEALED_BYTES)
 
     def _settlement(self, events: list[Event], receipt: Mapping[str, Any] | None) -> Finding:
         job = self._job

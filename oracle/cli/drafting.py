@@ -125,7 +125,7 @@ def quote(
 
 def _show_quote(found: Quote) -> None:
     times = f"{found.executions} circuits of {found.shots} shots" if found.executions > 1 else f"{found.shots} shots"
-    say(f"{format_wei(found.charge)} for {times} on a simulator")
+    say(f"{format_wei(found.charge)} for {times} on {'hardware' if found.hardware else 'a simulator'}")
     rows = {"budget": "none yet" if found.budget is None else format_wei(found.budget)}
     if found.budget is not None and found.budget >= found.charge:
         rows["comes back"] = format_wei(found.budget - found.charge)
@@ -201,7 +201,9 @@ def submit(
     say(f"Job {done.job_id} is on chain {chain.chain_id} ({transaction}, {done.receipt.gas_used} gas)")
     facts(_job_facts(ready, mixed))
     if mixed:
-        say(f"Next: qscrow canaries open {done.job_id} --wait {ready.terms.deliver_by - ready.terms.accept_by}")
+        timeouts = ready.spec["timeouts"]
+        longest = timeouts["accept_seconds"] + timeouts["deliver_seconds"]
+        say(f"Next: qscrow canaries open {done.job_id} --wait {longest}")
     else:
         say(f"Next: qscrow watch {done.job_id}")
 

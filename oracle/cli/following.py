@@ -253,8 +253,8 @@ def open_(
 
 
 def _open_report(settings: Settings, job: int, out: Path | None, json: bool) -> None:
+    from oracle.audit.reports import open_report
     from oracle.chain.history import fetch_job
-    from oracle.requester.reports import open_report
 
     if out:
         raise InputError("a result is written there, no report", field="out", remedy="use --report --json > FILE")

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from oracle import __version__
 from oracle.cli import upkeep
-from oracle.cli.context import (
-    Account,
-    ConfigFile,
-    PasswordFile,
-    Rpc,
-    open_chain,
-    open_content,
-    open_keys,
-    own_address,
-    party_address,
-)
+from oracle.cli.context import Account, ConfigFile, PasswordFile, Rpc, open_chain, own_address, party_address
 from oracle.cli.money import withdraw
-from oracle.cli.output import Json, facts, note, progress, say, show_json, show_json_line, when
-from oracle.cli.running import run_until_told, watched
+from oracle.cli.output import Json, facts, progress, say, show_json, when
+from oracle.cli.roles import (
+    ORACLE,
+    LogFile,
+    LogFormat,
+    MetricsPort,
+    Workers,
+    journal_status,
+    publish,
+    run_as,
+    say_story,
+    standing,
+)
 from oracle.cli.settings import Settings, load_settings, read_settings
 from oracle.jobs.amounts import format_wei, parse_amount
-from oracle.jobs.errors import InputError, JournalError
-
-if TYPE_CHECKING:
-    from oracle.chain.client import ChainClient
-
 
 app = typer.Typer(no_args_is_help=True, help="Run an oracle: register, stake, earn.")
 app.command("withdraw", help="Take out what the escrow owes this oracle.")(withdraw)
@@ -51,25 +44,9 @@ def register(
     json: Json = False,
 ) -> None:
     """Publish this oracle's sealing key and profile, and add stake."""
-    from oracle.chain.sender import Sender
-    from oracle.content.store import put_object
-    from oracle.jobs.canonical import canonical_bytes
-
     settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config)
-    amount = parse_amount(stake, "stake")
-    chain = open_chain(settings)
-    signer, key = open_keys(settings)
-    profile = put_object(open_content(settings), canonical_bytes(_profile(settings)))
-    receipt = Sender(chain.w3, signer, chain_id=chain.chain_id).send(
-        chain.registry.register(key.public, profile, amount)
-    )
-    total, locked = chain.registry.stake_of(signer.address)
-    rows = {
-        "address": signer.address,
-        "sealing_key": "0x" + key.public.hex(),
-        "profile": f"ipfs://f01551220{profile.hex()}",
-        "transaction": "0x" + receipt.tx_hash.hex(),
-    }
+    chain, address, rows, receipt = publish(settings, _profile(settings), parse_amount(stake, "stake"))
+    total, locked = chain.registry.stake_of(address)
     if json:
         return show_json({**rows, "stake": str(total), "locked": str(locked), "gas": receipt.gas_used})
     say(f"Registered with a stake of {format_wei(total)}")
@@ -79,7 +56,7 @@ def register(
 
 @app.command()
 def run(
-    workers: Annotated[int | None, typer.Option(help="Circuits at a time; default: one per core.")] = None,
+    workers: Workers = None,
     confirmations: Annotated[
         str | None, typer.Option(metavar="BLOCKS", help="Blocks on top of a job; default: the chain's `finalized`.")
     ] = None,
@@ -91,9 +68,9 @@ def run(
     price_per_shot: Annotated[str | None, typer.Option(metavar="AMOUNT", help="Charge per shot.")] = None,
     trust_validator: Addresses = None,
     trust_arbiter: Addresses = None,
-    metrics_port: Annotated[str | None, typer.Option(metavar="PORT", help="Port of /metrics and /health.")] = None,
-    log_format: Annotated[str | None, typer.Option(metavar="text|json", help="How the log is written.")] = None,
-    log_file: Annotated[str | None, typer.Option(metavar="FILE", help="Where; default: stderr.")] = None,
+    metrics_port: MetricsPort = None,
+    log_format: LogFormat = None,
+    log_file: LogFile = None,
     account: Account = None,
     password_file: PasswordFile = None,
     rpc: Rpc = None,
@@ -107,8 +84,6 @@ def run(
     damaged, 11 halted because the chain took back what it had called final.
     """
     from oracle.node.assembly import opened_node
-    from oracle.node.content import open_node_content
-    from oracle.node.logs import event
 
     flags = {
         "execution.workers": workers,
@@ -123,30 +98,7 @@ def run(
         "watch.log_file": log_file,
     }
     settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config, flags=flags)
-    with watched(settings, shown_steps(settings, json)) as (watch, redactor):
-        chain = open_chain(settings)
-        signer, key = open_keys(settings, heard=redactor.learn)
-        require_registered(chain, signer.address, key.public)
-        if settings.verdicts(chain.chain_id, signer.address).exists():
-            raise InputError(f"{signer.address} is a validator here", field="account", remedy="use another account")
-        journal = settings.journal(chain.chain_id, signer.address)
-        with opened_node(
-            chain,
-            signer,
-            key,
-            store=open_node_content(settings.content, settings.content_environment(), settings.node),
-            journal=journal,
-            config=settings.node,
-            limits=settings.limits,
-            watch=watch,
-        ) as node:
-            if not json:
-                say(f"Oracle {signer.address} on chain {chain.chain_id}; Ctrl-C ends it")
-                sys.stdout.flush()
-            run_until_told(node, watch, oracle=signer.address, chain_id=chain.chain_id, version=__version__)
-        event("stopped")
-    if not json and settings.log_format == "text":
-        note("the node has stopped; start it again to go on")
+    run_as(ORACLE, settings, opened_node, json)
 
 
 @app.command()
@@ -158,44 +110,24 @@ def status(
     json: Json = False,
 ) -> None:
     """Stake, credits and jobs of this oracle; works while its node runs."""
-    from oracle.node.status import read_history, read_status
+    from oracle.node.status import read_history
 
-    settings = load_settings(rpc=rpc, account=account, config=config)
-    chain = open_chain(settings)
-    address = own_address(settings)
-    path = settings.journal(chain.chain_id, address)
+    own = standing(ORACLE, load_settings(rpc=rpc, account=account, config=config))
     if job is not None:
-        story = read_history(path, job)
-        if json:
-            return show_json([moment._asdict() for moment in story])
-        for moment in story:
-            say(f"  {when(int(moment.at))}  {moment.step:<10} {moment.note}".rstrip())
-        return None
-    stake, locked = chain.registry.stake_of(address)
-    journal = None
-    try:
-        journal = read_status(path)
-    except JournalError as err:
-        if not json:
-            note(str(err))
-    rows: dict[str, Any] = {
-        "address": address,
-        "registered": any(chain.registry.sealing_key_of(address)),
-        "stake": stake,
-        "locked": locked,
-        "credit": chain.escrow.credit_of(address),
-        "balance": chain.balance(address),
-        "jobs": journal.jobs if journal else {},
-    }
+        story = read_history(own.path, job)
+        return show_json([moment._asdict() for moment in story]) if json else say_story(story)
+    stake, locked = own.chain.registry.stake_of(own.address)
+    own.rows.update(stake=stake, locked=locked)
+    journal = journal_status(own.path, json)
+    jobs = journal.jobs if journal else {}
     if json:
-        shown = {name: str(value) if type(value) is int else value for name, value in rows.items()}
-        return show_json({**shown, "journal": journal and asdict(journal)})
-    jobs = ", ".join(f"{number} {step}" for step, number in rows["jobs"].items()) or "none"
-    facts({name: format_wei(v) if type(v) is int else v for name, v in rows.items()} | {"jobs": jobs})
+        return show_json({**own.shown(json), "jobs": jobs, "journal": journal and asdict(journal)})
+    facts(own.shown(json) | {"jobs": ", ".join(f"{number} {step}" for step, number in jobs.items()) or "none"})
     if journal:
         facts({"last block": journal.last_block, "transactions": f"{journal.open_nonces} not final"})
         for row in journal.open:
             say(f"  job {row.job_id:>6}  {row.step:<10} deadline {when(row.deadline)}  {row.note}".rstrip())
+    return None
 
 
 @app.command()
@@ -264,28 +196,6 @@ def _answer(job: int | None, approved: bool, comment: str, account: Any, rpc: An
     for each in waiting:
         say(f"  job {each.job_id:>6}  {each.causes}: {each.requester}, budget {format_wei(int(each.budget))}")
     return None if waiting else say("nothing waits for an approval")
-
-
-def shown_steps(settings: Settings, json: bool) -> Callable[[int, str, str], None]:
-    """What is printed for each step. The log tells people already, unless it goes to a file."""
-
-    def line(job_id: int, step: str, text: str) -> None:
-        say(f"  job {job_id:>6}  {step:<10} {text}".rstrip())
-        sys.stdout.flush()
-
-    if json:
-        return lambda job_id, step, text: show_json_line({"job": job_id, "step": str(step), "note": text})
-    return line if settings.log_file else lambda *_: None
-
-
-def require_registered(
-    chain: ChainClient, address: str, public: bytes, remedy: str = "run `qscrow oracle register` first"
-) -> None:
-    """Raise :class:`InputError` unless the chain knows ``address`` with this sealing key."""
-    known = chain.registry.sealing_key_of(address)
-    if known != public:
-        what = "is not registered" if not any(known) else "is registered with another sealing key"
-        raise InputError(f"{address} {what}", field="account", remedy=remedy)
 
 
 def _addresses(texts: list[str] | None, field: str) -> list[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ from oracle.cli.context import (
     password,
 )
 from oracle.cli.output import Json, printable, say, show_json
+from oracle.cli.roles import ORACLE, Role
 from oracle.cli.settings import Settings, SettingsError, load_settings, read_settings
 from oracle.jobs.errors import CheckFailed, InputError, QscrowError
 
@@ -43,10 +45,15 @@ def check(
     Exit code 0 if a node can run (warnings included), 9 if something fails. It stores one small block and changes
     nothing else; a node may be running meanwhile.
     """
+    settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config)
+    check_as(ORACLE, settings, json)
+
+
+def check_as(role: Role, settings: Settings, json: bool) -> None:
+    """Try everything that the process of ``role`` depends on. Raises :class:`CheckFailed` if something fails."""
     from oracle.node.check import Status, run_checks
 
-    settings = load_settings(rpc=rpc, account=account, password_file=password_file, config=config)
-    findings = run_checks(_subject(settings), found=(lambda _: None) if json else _show_finding)
+    findings = run_checks(_subject(role, settings), found=(lambda _: None) if json else _show_finding)
     failed = [finding.check for finding in findings if finding.status == Status.FAIL]
     if json:
         show_json({"ok": not failed, "checks": [finding.as_dict() for finding in findings]})
@@ -54,7 +61,7 @@ def check(
     if failed:
         raise CheckFailed(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
     warned = sum(finding.status == Status.WARN for finding in findings)
-    say(f"{len(findings)} checks, {warned} {'warning' if warned == 1 else 'warnings'}: the node can run")
+    say(f"{len(findings)} checks, {warned} {'warning' if warned == 1 else 'warnings'}: the {role.program} can run")
 
 
 def config(
@@ -90,7 +97,7 @@ def config(
 # ------------------------------------------------------------------------------------------------ checks
 
 
-def _subject(settings: Settings) -> Subject:
+def _subject(role: Role, settings: Settings) -> Subject:
     from oracle.node.check import Subject
 
     ask = _asked_now(settings)
@@ -100,7 +107,9 @@ def _subject(settings: Settings) -> Subject:
         config=settings.node,
         limits=settings.limits,
         deployments=settings.deployments,
-        journal=settings.journal,
+        journal=partial(role.journal, settings),
+        rival=partial(role.rival, settings),
+        role=role.name,
         address=lambda: own_address(settings),
         open_account=lambda: open_account(settings, ask),
         open_sealing_key=lambda: open_sealing_key(settings, ask),

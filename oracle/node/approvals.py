@@ -71,9 +71,18 @@ class Approvals:
         self._write(answered)
         return answered
 
+    def withdraw(self, job_id: int) -> None:
+        """Remove a question, unless it was answered."""
+        known = self.of(job_id)
+        if known is not None and known.approved is None:
+            try:
+                self._path(job_id).unlink(missing_ok=True)
+            except OSError as err:
+                raise JournalError(f"cannot be removed ({err.strerror})", field=str(self._path(job_id))) from None
+
     def of(self, job_id: int) -> Request | None:
         """What was asked about a job, and answered."""
-        path = self._folder / f"{job_id}.json"
+        path = self._path(job_id)
         return self._read(path) if path.exists() else None
 
     def waiting(self) -> list[Request]:
@@ -88,6 +97,9 @@ class Approvals:
         """Whether a job of this requester was approved once."""
         return any(each.approved and each.requester == requester for each in self._all())
 
+    def _path(self, job_id: int) -> Path:
+        return self._folder / f"{job_id}.json"
+
     def _all(self) -> Iterator[Request]:
         if self._folder.is_dir():
             yield from map(self._read, sorted(self._folder.glob("*.json")))
@@ -101,7 +113,7 @@ class Approvals:
             ) from None
 
     def _write(self, request: Request) -> None:
-        path = self._folder / f"{request.job_id}.json"
+        path = self._path(request.job_id)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".part", delete=False) as file:

@@ -18,6 +18,7 @@ from oracle.node.config import NodeConfig
 from oracle.node.content import tended_content
 from oracle.node.journal import Journal
 from oracle.node.logs import event
+from oracle.node.loop import Loop
 from oracle.node.pipeline import Tools
 from oracle.node.rebuild import require_journal
 from oracle.node.service import Node
@@ -51,30 +52,46 @@ def opened_node(
     ``drain_seconds`` at most, and journal and workers are closed.
     """
     limits = limits or CircuitLimits()
-    identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
     require_journal(journal, chain, account.address)
     with (
-        closing(Journal(journal, **identity)) as book,
+        closing(Journal(journal, **identity_of(chain, account))) as book,
         closing(open_backend(config, limits)) as backend,
         _closing(open_ibm(config, ibm_folder(journal), limits, patient=True)) as provider,
     ):
-        policy = FeePolicy(
-            bump_after_blocks=config.bump_after_blocks,
-            max_fee_wei=config.max_fee_wei,
-            max_tip_wei=config.max_tip_wei,
-            max_in_flight=config.max_in_flight_transactions,
-        )
-        sender = Sender(chain.w3, account, book, policy=policy, chain_id=chain.chain_id)
-        watch = watch or Watch(config)
-        watch.samples(chain=chain, journal=book, sender=sender)
-        node = Node(Tools(chain, sender, book, store, backend, key, config, limits, provider), watch)
-        with tended_content(book, store, config) as gateway:
-            if gateway:
-                event("gateway", url=gateway)
-            try:
-                yield node
-            finally:
-                node.drain(config.drain_seconds)
+        sender = sender_of(chain, account, book, config)
+        tools = Tools(chain, sender, book, store, backend, key, config, limits, provider)
+        node = Node(tools, watch)
+        with at_work(node, tools):
+            yield node
+
+
+def identity_of(chain: ChainClient, account: Any) -> dict[str, Any]:
+    """Whose journal it is: chain, contract and account."""
+    return {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
+
+
+def sender_of(chain: ChainClient, account: Any, journal: Journal, config: NodeConfig) -> Sender:
+    """The sender of ``account``, with the operator's caps."""
+    policy = FeePolicy(
+        bump_after_blocks=config.bump_after_blocks,
+        max_fee_wei=config.max_fee_wei,
+        max_tip_wei=config.max_tip_wei,
+        max_in_flight=config.max_in_flight_transactions,
+    )
+    return Sender(chain.w3, account, journal, policy=policy, chain_id=chain.chain_id)
+
+
+@contextmanager
+def at_work(loop: Loop, tools: Tools) -> Iterator[None]:
+    """What goes on beside ``loop`` until it is left, which drains it: its content is tended, its figures are shown."""
+    loop.watch.samples(chain=tools.chain, journal=tools.journal, sender=tools.sender)
+    with tended_content(tools.journal, tools.store, tools.config) as gateway:
+        if gateway:
+            event("gateway", url=gateway)
+        try:
+            yield
+        finally:
+            loop.drain(tools.config.drain_seconds)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from oracle.jobs.errors import (
     QscrowError,
 )
 from oracle.node.config import LOCAL_CHAINS, NodeConfig
+from oracle.node.database import REBUILD
 
 TIMEOUT_SECONDS = 45.0
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 15, 60
@@ -71,10 +72,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """The node to be checked. What is a function may raise :class:`QscrowError`, and is called once.
+    """The node or validator to be checked. What is a function may raise :class:`QscrowError`, and is called once.
 
-    ``deployments`` and ``journal`` give paths for a chain id (and an address). ``signer`` is the configured
-    :class:`~oracle.chain.signers.ExternalSigner`, if there is one. ``stores`` has every configured place for content.
+    ``deployments``, ``journal`` and ``rival`` (the journal of a process that must not have the same account) give paths
+    for a chain id (and an address). ``signer`` is the configured :class:`~oracle.chain.signers.ExternalSigner`, if
+    there is one. ``stores`` has every configured place for content. ``role`` is ``oracle`` or ``validator``: that one
+    has no stake, sends nothing to IBM, and makes a lost journal anew by itself.
     """
 
     home: Path
@@ -88,6 +91,8 @@ class Subject:
     open_sealing_key: Callable[[], Any]
     stores: Mapping[str, Callable[[], Any]]
     signer: Any = None
+    role: str = "oracle"
+    rival: Callable[[int, str], Path] | None = None
     wall: Callable[[], float] = field(default=time.time)
 
 
@@ -173,6 +178,8 @@ class _Checks:
         self._chain = _Once(self._connected)
         self._address = _Once(subject.address)
         self._sealing_key = _Once(subject.open_sealing_key)
+        self._is_oracle = subject.role == "oracle"
+        self._process = "node" if self._is_oracle else subject.role
 
     def all(self) -> Iterator[tuple[str, Check]]:
         """Name and function of every check that applies, in the order people want to read them."""
@@ -187,7 +194,8 @@ class _Checks:
         yield "balance", self._balance
         yield "registration", self._registration
         yield "sealing key", self._sealing
-        yield "stake", self._stake
+        if self._is_oracle:
+            yield "stake", self._stake
         yield "credit", self._credit
         for name, opened in self._s.stores.items():
             yield f"content in {name}", lambda opened=opened: self._content(opened)
@@ -196,7 +204,7 @@ class _Checks:
         yield "memory", self._memory
         if self._s.config.executor == "dask":
             yield "cluster", self._cluster
-        if self._s.config.ibm_backends.strip(", "):
+        if self._is_oracle and self._s.config.ibm_backends.strip(", "):
             yield "IBM", self._ibm
         yield "journal", self._journal
         for name in ("metrics", "gateway"):
@@ -359,7 +367,7 @@ class _Checks:
     def _registration(self) -> Outcome:
         chain, address = self._chain.needed(), self._address.needed()
         if not any(chain.registry.sealing_key_of(address)):
-            return Status.FAIL, f"{address} is not registered", "run `qscrow oracle register`"
+            return Status.FAIL, f"{address} is not registered", f"run `qscrow {self._s.role} register`"
         return Status.OK, f"{address} is registered", ""
 
     def _sealing(self) -> Outcome:
@@ -368,8 +376,8 @@ class _Checks:
         if any(registered) and registered != key.public:
             return (
                 Status.FAIL,
-                "is not the registered one: circuits sealed to this oracle cannot be opened",
-                "restore the registered key, or publish this one with `qscrow oracle register`",
+                f"is not the registered one: what is sealed to this {self._s.role} cannot be opened",
+                f"restore the registered key, or publish this one with `qscrow {self._s.role} register`",
             )
         return Status.OK, f"0x{key.public.hex()} can be opened", ""
 
@@ -383,7 +391,7 @@ class _Checks:
 
     def _credit(self) -> Outcome:
         credit = self._chain.needed().escrow.credit_of(self._address.needed())
-        return Status.OK, f"{format_wei(credit)} can be taken out with `qscrow oracle withdraw`", ""
+        return Status.OK, f"{format_wei(credit)} can be taken out with `qscrow {self._s.role} withdraw`", ""
 
     # ------------------------------------------------------------------------------------------ machine
 
@@ -469,15 +477,19 @@ class _Checks:
 
         chain, address = self._chain.needed(), self._address.needed()
         path = self._s.journal(chain.chain_id, address)
-        require_journal(path, chain, address)
+        if self._s.rival is not None and self._s.rival(chain.chain_id, address).exists():
+            other = "a validator" if self._is_oracle else "an oracle"
+            raise InputError(f"{address} is {other} here as well", remedy=f"use another account for the {self._s.role}")
+        if self._is_oracle:
+            require_journal(path, chain, address)
         if not path.exists():
-            return Status.OK, "none yet; the node makes one when it starts", ""
+            return Status.OK, f"none yet; the {self._process} makes one when it starts", ""
         _require_sound(path)
         status = read_status(path)
         owner = (status.chain_id, status.escrow, status.oracle)
         if owner != (chain.chain_id, chain.deployment.job_escrow, address):
             raise JournalError(f"{path} is another node's", remedy="move it away, or correct account and deployment")
-        running = ", a node is running on it" if self._is_running(path) else ""
+        running = f", a {self._process} is running on it" if self._is_running(path) else ""
         read = "no block read yet" if status.last_block is None else f"read up to block {status.last_block}"
         return Status.OK, f"{sum(status.jobs.values())} jobs, {read}{running}", ""
 
@@ -489,7 +501,7 @@ class _Checks:
                 probe.bind(where)
             except OSError as err:
                 if err.errno == errno.EADDRINUSE and self._has_running_node():
-                    return Status.OK, f"{host}:{port} is in use, and a node is running", ""
+                    return Status.OK, f"{host}:{port} is in use, and a {self._process} is running", ""
                 reason = err.strerror or type(err).__name__
                 raise InputError(
                     f"{host}:{port} cannot be had ({reason})", remedy="stop what uses it, or choose another"
@@ -567,6 +579,4 @@ def _require_sound(path: Path) -> None:
     except sqlite3.Error as err:
         verdict = str(err)
     if verdict != "ok":
-        raise JournalError(
-            f"{path} is damaged ({verdict})", remedy="run `qscrow oracle rebuild` to make a new one from the chain"
-        )
+        raise JournalError(f"{path} is damaged ({verdict})", remedy=REBUILD)

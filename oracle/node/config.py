@@ -131,6 +131,13 @@ class NodeConfig:
         "policy", Addresses(), frozenset(), "Arbiters a job may name.", option="--trust-arbiter"
     )
 
+    min_confidence: float | None = _in(
+        "policy",
+        Share(),
+        0.99,
+        "Jobs whose validator would reject with less confidence are declined: 0.99 rejects one honest result in 100.",
+    )
+
     gate_apply_to: str = _in(
         "gates", Text(("hardware", "all")), "hardware", "Runs that have to pass the gates.", key="apply_to"
     )

@@ -15,7 +15,10 @@ from oracle.jobs.errors import JournalError
 
 CHECKED_BYTES = 512 * 2**20
 """Size up to which opening looks for damage, which takes seconds; in a larger file it is found when it is read."""
-REBUILD = "`qscrow oracle rebuild` moves it aside and makes a new one from the chain"
+REBUILD = (
+    "`qscrow oracle rebuild` moves it aside and makes a new one from the chain; a validator makes one by itself"
+    " once you have moved the file away"
+)
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _MAY_PASS = {
@@ -105,7 +108,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection beside whoever has the file open. Raises :class:`JournalError`."""
     if not path.exists():
         raise JournalError(
-            "there is no journal", field=str(path), remedy="start the node once with `qscrow oracle run`"
+            "there is no journal",
+            field=str(path),
+            remedy="start the node once with `qscrow oracle run`, or the validator with `qscrow validator run`",
         )
     with translated(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
         db.row_factory = sqlite3.Row

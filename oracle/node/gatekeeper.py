@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from oracle.circuits.instructions import read_work
 from oracle.circuits.lint import LintReport
 from oracle.circuits.run import RunRequest
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.approvals import Approvals, Request
 from oracle.node.config import DAY, NodeConfig
 from oracle.node.gates import Facts, GateResult, Gates, Passage, Stage, circuit_family, evaluate, require
-from oracle.node.journal import JobRow, Journal
+from oracle.node.journal import JobRow, Journal, Step
 from oracle.node.policy import charge_for
 
 HARDWARE_CHOICE = "ibm_quantum_backend"
@@ -56,7 +58,7 @@ class Gatekeeper:
         hardware = choice == HARDWARE_CHOICE
         if not hardware and self._config.gate_apply_to != "all":
             return []
-        family = circuit_family(request.source)
+        family = family_of(request)
         facts = replace(self._facts(job, spec, report, request, family, hardware), **known)
         if stage == Stage.SUBMISSION:  # it was counted when it was taken; those taken since do not push it out
             facts = replace(facts, runs_today=0, requester_runs_today=0)
@@ -68,6 +70,13 @@ class Gatekeeper:
                 self._approvals.ask(_question(job, family, result.observed))
         require(results, stage)
         return results
+
+    def tidy(self) -> None:
+        """Withdraw the questions about jobs that are over. Raises :class:`~oracle.jobs.errors.JournalError`."""
+        for question in self._approvals.waiting():
+            row = self._journal.job(question.job_id)
+            if row is None or row.step in (Step.DECLINING, Step.CLOSED):
+                self._approvals.withdraw(question.job_id)
 
     def _facts(
         self,
@@ -103,6 +112,16 @@ class Gatekeeper:
     def _is_known(self, terms: Terms) -> bool:
         listed = terms.requester in self._config.gate_known_requesters
         return listed or self._approvals.knows_requester(terms.requester)
+
+
+def family_of(request: RunRequest) -> str:
+    """The family of what is to be run; of several circuits each counts, as OpenQASM.
+
+    JSON is no OpenQASM: what looks like a comment there would hide all that follows.
+    """
+    work = read_work(request.source, request.format, request.limits, request.observables)
+    families = [circuit_family(circuit.text()) for circuit in work.circuits]
+    return families[0] if len(families) == 1 else hashlib.sha256("".join(families).encode()).hexdigest()
 
 
 def _is_about(asked: Request, terms: Terms) -> bool:

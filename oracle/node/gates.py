@@ -85,7 +85,12 @@ class Gates:
         """Those of an operator for a job with this spec."""
         promotion = spec["promotion"]
         asked = promotion["max_baseline_distance"]
-        limits = [config.gate_baseline_distance, None if asked == "auto" else asked]
+        signal = spec["validation"].get("min_polarisation")  # what is further away would be rejected, bond and all
+        limits = [
+            config.gate_baseline_distance,
+            None if asked == "auto" else asked,
+            None if signal is None else 1 - signal,
+        ]
         return cls(
             require_simulation=config.gate_simulation or promotion["require_simulation"],
             max_baseline_distance=min((limit for limit in limits if limit is not None), default=None),

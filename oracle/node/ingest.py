@@ -174,8 +174,8 @@ class Ingest:
         if not self._is_on_chain(number, block_hash, head):
             raise FinalityBroken(
                 f"block {number} was final and is not on this chain any more: the node halts",
-                remedy="find out whether the endpoint serves another chain or was reset; `qscrow oracle rebuild` makes"
-                " a new journal from the chain you trust",
+                remedy="find out whether the endpoint serves another chain or was reset; for the chain you trust make"
+                " a new journal with `qscrow oracle rebuild`, or move a validator's away",
             )
 
     def _newly_final(self, number: int) -> Block | None:
@@ -207,7 +207,8 @@ class Ingest:
         if not common:
             raise FinalityBroken(
                 "none of the blocks the journal remembers is on this chain any more: the node halts",
-                remedy="the endpoint serves another chain, or it was reset: check it, or use `qscrow oracle rebuild`",
+                remedy="the endpoint serves another chain, or it was reset: check it, or make a new"
+                " journal with `qscrow oracle rebuild`, or move a validator's away",
             )
         self._rewind(blocks[common - 1][0])
 

@@ -216,11 +216,16 @@ class Journal:
         return moved
 
     def postpone(self, job: JobRow, why: str, retry_at: float) -> JobRow:
-        """Write that the job's current step failed for now and when to try it again. Raises :class:`Forgotten`."""
+        """Write that the job's current step failed for now and when to try it again. Raises :class:`Forgotten`.
+
+        The history gets a line unless the last one says the same: some things are waited for a thousand times.
+        """
         later = replace(job, attempts=job.attempts + 1, retry_at=retry_at)
         with self._transaction() as db:
             self._update(db, job, later)
-            _note(db, job.job_id, job.step, why)
+            last = db.execute(f"{HISTORY_OF_JOB} DESC LIMIT 1", (job.job_id,)).fetchone()
+            if last is None or (last["step"], last["note"]) != (job.step, why):
+                _note(db, job.job_id, job.step, why)
         return later
 
     def reopen(self, job_id: int, why: str, step: Step | None = None) -> bool:
@@ -253,7 +258,8 @@ class Journal:
     def taken_since(
         self, at: float, *, except_job: int, choice: str | None = None, requester: str | None = None
     ) -> int:
-        """Other jobs checked since a Unix time and not declined, of one routing ``choice`` or ``requester`` if given.
+        """Other jobs checked since a Unix time, of one routing ``choice`` or ``requester`` if given. Those declined or
+        closed without a run (cancelled, for example) do not count, or they would use up quotas for nothing.
 
         Documents that were pruned no longer tell their choice.
         """
@@ -585,7 +591,9 @@ _UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
     WHERE step = 'closed' AND ended IS NULL ORDER BY job_id"""
 _TAKEN_SINCE = """SELECT COUNT(*) FROM jobs
     WHERE job_id IN (SELECT job_id FROM history WHERE step = 'checked' AND at >= :at)
-    AND job_id != :job AND step != 'declining' AND (:requester IS NULL OR requester = :requester)
-    AND (:choice IS NULL OR json_extract(result, '$.routing.choice') = :choice)"""
+    AND job_id != :job AND (:requester IS NULL OR requester = :requester)
+    AND (:choice IS NULL OR json_extract(result, '$.routing.choice') = :choice)
+    AND (step NOT IN ('declining', 'closed') OR EXISTS (
+        SELECT 1 FROM history WHERE history.job_id = jobs.job_id AND history.step IN ('submitted', 'ran')))"""
 _UNTOUCHED = "(step = 'seen' OR placed IS NOT NULL)"
 _BLOCKS_UP_TO = "SELECT number, hash FROM blocks WHERE number <= ? ORDER BY number"

@@ -15,24 +15,13 @@ from typing import Any
 
 from oracle import __version__
 from oracle.node.journal import Step
+from oracle.node.scheduling import Why
 
 WEI_PER_ETHER = 10**18
 OTHER = "other"
 MAX_REASONS = 100
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,30}")
-# Why a job is not started now (oracle.node.scheduling.Why).
-WAITING = (
-    "waits_to_be_tried_again",
-    "node_full",
-    "requester_limit",
-    "workers_busy",
-    "no_workers",
-    "memory_taken",
-    "queue_full",
-    "others_would_be_late",
-    "too_late",
-    OTHER,
-)
+WAITING = (*map(str, Why), OTHER)
 TRANSACTIONS = ("bumped", "resent", "filled", "closed")
 RPC_ERRORS = ("unavailable", OTHER)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)

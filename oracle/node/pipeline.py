@@ -47,7 +47,7 @@ from oracle.jobs.errors import (
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.jobs.states import TAKEN, TERMINAL, State
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
-from oracle.node.config import NodeConfig
+from oracle.node.config import LOCAL_CHAINS, MOST_BACKOFF_SECONDS, NodeConfig
 from oracle.node.documents import job_reference, result_document, sealed_result
 from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
 from oracle.node.gates import AwaitsApproval, Gates
@@ -60,7 +60,7 @@ from oracle.routing.route import REVIEW, SILENT, Decision, needs_analysis, rehea
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
-from oracle.sealing.sealed import open_sealed
+from oracle.sealing.sealed import open_sealed, seal
 from oracle.validation.replay import derive_seed
 
 if TYPE_CHECKING:
@@ -164,8 +164,11 @@ class Pipeline:
         return job
 
     def tidy(self) -> None:
-        """Give back what runs elsewhere for jobs that are over. May take long."""
-        self._hardware.tidy()
+        """Give back what runs elsewhere for jobs that are over, and withdraw questions about them. May take long."""
+        try:
+            self._hardware.tidy()
+        finally:
+            self._gatekeeper.tidy()
 
     def _one_step(self, job: JobRow) -> JobRow:
         try:
@@ -193,6 +196,7 @@ class Pipeline:
         check_terms(job.terms, self._t.config, now=now, free_stake=self._free_stake())
         spec = self._spec(job.terms.spec)
         check_spec(spec, job.terms, self._t.config, chain_id=self._t.chain.chain_id)
+        self._require_usable_keys(job, spec)
         request, report = self._request(job, spec)
         check_price(spec, job.terms, self._t.config, report.executions)
         plan = self._planned(job, spec, request, report)
@@ -246,9 +250,9 @@ class Pipeline:
         if job.sealed is None:
             spec = self._spec(job.terms.spec)
             stored = json.loads(job.result or "")
-            chain_id, contract = self._t.chain.chain_id, self._t.chain.deployment.job_escrow
+            context = self._context(job)
             result = result_document(
-                job_reference(chain_id, contract, job.job_id, job.terms),
+                job_reference(context.chain_id, context.contract, job.job_id, job.terms),
                 spec,
                 run_result(stored["run"]),
                 routing=stored["routing"],
@@ -257,17 +261,10 @@ class Pipeline:
                 before=stored,
                 container=self._t.config.container_digest,
             )
-            context = SealContext.for_result(
-                chain_id=chain_id,
-                contract=contract,
-                job_id=job.job_id,
-                spec=job.terms.spec,
-                party=job.terms.requester,
-            )
             try:
                 document = sealed_result(result, job.terms, context, self._readers(job.terms, spec))
-            except SealError as err:  # it does not fit: the values of many observables stand in it twice
-                raise Unrunnable("output_limit", str(err)) from err
+            except SealError as err:  # most likely it does not fit: the values of many observables stand in it twice
+                raise Unrunnable("unusable_key" if err.field == "recipients" else "output_limit", str(err)) from err
             job = self._t.journal.advance(job, Step.RAN, note="sealed", sealed=document)
         put_object(self._t.store, job.sealed or b"")
         return self._t.journal.advance(job, Step.SEALED, note=digest(job.sealed or b"").hex())
@@ -278,8 +275,8 @@ class Pipeline:
             return self.close_as_on_chain(job)
         left = self._t.chain.escrow.deadline_of(job.job_id) - self.head()
         if left >= 0:
-            pause = min(left + 1, self._t.config.max_backoff_seconds)
-            return self._t.journal.postpone(job, "may still be challenged", time.time() + pause)
+            most = self._longest_look_away()
+            return self._t.journal.postpone(job, "may still be challenged", time.time() + min(left + 1, most))
         if not self._achieve(job, "settle", lambda: self._t.chain.escrow.settle(job.job_id, job.terms)):
             return job
         return self.close_as_on_chain(job)
@@ -433,6 +430,22 @@ class Pipeline:
         contract = self._t.chain.deployment.job_escrow
         return derive_seed(self._t.chain.chain_id, contract, job.job_id, job.block_hash, job.terms.spec)
 
+    def _require_usable_keys(self, job: JobRow, spec: dict[str, Any]) -> None:
+        """Whoever is to read the result must be able to, or a run, maybe a paid one, would be for nothing."""
+        try:
+            seal(b"", self._context(job), self._readers(job.terms, spec))
+        except SealError as err:
+            raise Unrunnable("unusable_key", str(err)) from err
+
+    def _context(self, job: JobRow) -> SealContext:
+        return SealContext.for_result(
+            chain_id=self._t.chain.chain_id,
+            contract=self._t.chain.deployment.job_escrow,
+            job_id=job.job_id,
+            spec=job.terms.spec,
+            party=job.terms.requester,
+        )
+
     def _readers(self, terms: Terms, spec: dict[str, Any]) -> list[Recipient]:
         readers = [Recipient(spec["privacy"]["capsule"], terms.seal_to)]
         if terms.validator != ZERO_ADDRESS:
@@ -457,6 +470,12 @@ class Pipeline:
         with suppress(TooManyInFlight):  # the next look tries again
             self._t.sender.start(call(), purpose)
         return False
+
+    def _longest_look_away(self) -> float:
+        """Seconds without a look at a delivered job: whatever happens to it is an event, which wakes it. Only where
+        people move the clock its period may be over sooner than it seems."""
+        is_local = self._t.chain.chain_id in LOCAL_CHAINS
+        return self._t.config.max_backoff_seconds if is_local else MOST_BACKOFF_SECONDS
 
     # ---------------------------------------------------------------------------------------- set-backs
 

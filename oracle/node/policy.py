@@ -41,14 +41,22 @@ def check_terms(terms: Terms, config: NodeConfig, *, now: int, free_stake: int) 
 
 
 def check_spec(spec: Mapping[str, Any], terms: Terms, config: NodeConfig, *, chain_id: int) -> None:
-    """Raise :class:`PolicyDenied` unless the spec and the terms on chain say the same and the price of one circuit is
-    covered."""
+    """Raise :class:`PolicyDenied` unless the spec and the terms on chain say the same, a validator would hardly reject
+    an honest result, and the price of one circuit is covered."""
     expected = f"did:pkh:eip155:{chain_id}:{terms.requester}"
     if spec["requester"].lower() != expected.lower():
         raise PolicyDenied("requester_mismatch", f"is {spec['requester']}, not {expected}", field="requester")
     if int(spec["budget"]["amount"]) != terms.budget:
         raise PolicyDenied(
             "budget_mismatch", f"is {spec['budget']['amount']}, locked are {terms.budget}", field="budget.amount"
+        )
+    confidence, least = spec["validation"].get("confidence"), config.min_confidence
+    if terms.validator != ZERO_ADDRESS and None not in (confidence, least) and confidence < least:
+        raise PolicyDenied(
+            "confidence_too_low",
+            f"is {confidence:g}: an honest result would be rejected once in {1 / (1 - confidence):.3g}",
+            field="validation.confidence",
+            remedy=f"ask for {least:g} or more",
         )
     check_price(spec, terms, config)
 

@@ -1,12 +1,14 @@
 """Which jobs to start now. Pure decisions: no clock, no files, no network.
 
-Four kinds of work, in this order:
+Five kinds of work, in this order:
 
-* **earned**: what brings in money or frees a bond already (seal, deliver, settle, reject, fail);
+* **earned**: what brings in money or frees a bond already (seal, deliver, reject, fail);
 * **away**: jobs that are to run, or run, at a provider. They need no worker and have time; a few at once, so that a
   provider that does not answer keeps nobody else waiting;
 * **owed**: jobs accepted and not run yet. The earliest deadline first, whoever asked: only that order keeps the
   promise that accepting made;
+* **delivered**: jobs to be settled once their challenge period is over. Many are looked at in vain and nothing is lost
+  by looking later, so a few at once: however many there are, they keep nobody else waiting;
 * **new**: jobs to look at and to accept. Requesters take turns, measured in the worker seconds they were given, and
   each one's jobs go by deadline. A requester with ten thousand jobs gets what one with a single job gets, as long as
   both have some.
@@ -43,6 +45,7 @@ class Kind(StrEnum):
     EARNED = "earned"
     AWAY = "away"
     OWED = "owed"
+    DELIVERED = "delivered"
     NEW = "new"
 
 
@@ -54,7 +57,7 @@ KINDS = {
     Step.SUBMITTED: Kind.AWAY,
     Step.RAN: Kind.EARNED,
     Step.SEALED: Kind.EARNED,
-    Step.DELIVERED: Kind.EARNED,
+    Step.DELIVERED: Kind.DELIVERED,
     Step.DECLINING: Kind.EARNED,
 }
 
@@ -65,6 +68,7 @@ class Why(StrEnum):
     LATER = "waits_to_be_tried_again"
     NODE_FULL = "node_full"
     PROVIDER_BUSY = "provider_busy"
+    OTHERS_SETTLE = "others_are_settled"
     REQUESTER_LIMIT = "requester_limit"
     WORKERS_BUSY = "workers_busy"
     NO_WORKERS = "no_workers"
@@ -102,11 +106,11 @@ class Job:
 class SchedulingLimits:
     """How much at a time.
 
-    ``in_flight`` bounds all jobs worked on, ``away`` those of them that talk to a provider; ``queue`` those accepted
-    and not run; ``per_requester`` those of one requester that are new in flight or accepted and not run;
-    ``memory_bytes`` what runs take together (0: no bound). ``ahead_seconds`` of work per worker are handed out beyond
-    what runs, so that no worker waits for the next decision. ``margin_seconds`` are kept free before every deadline,
-    for sealing and delivery.
+    ``in_flight`` bounds all jobs worked on, ``away`` those of them that talk to a provider, ``delivered`` those that
+    wait to be settled; ``queue`` those accepted and not run; ``per_requester`` those of one requester that are new in
+    flight or accepted and not run; ``memory_bytes`` what runs take together (0: no bound). ``ahead_seconds`` of work
+    per worker are handed out beyond what runs, so that no worker waits for the next decision. ``margin_seconds`` are
+    kept free before every deadline, for sealing and delivery.
     """
 
     in_flight: int = 64
@@ -116,9 +120,10 @@ class SchedulingLimits:
     ahead_seconds: float = 2.0
     margin_seconds: float = 60.0
     away: int = 2
+    delivered: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("in_flight", "per_requester", "queue", "away"):
+        for name in ("in_flight", "per_requester", "queue", "away", "delivered"):
             if getattr(self, name) < 1:
                 raise InputError("must be more than zero", field=name)
 
@@ -195,8 +200,8 @@ class Scheduler:
         self._given: dict[str, float] = {}
 
     def choose(self, jobs: Sequence[Job], in_flight: Mapping[int, Job], now: float, *, workers: int) -> Choice:
-        """What to start of ``jobs``: all earned and owed ones that are not in flight, also those to be tried later,
-        and as many new ones as may be wanted. ``workers`` circuits run at a time.
+        """What to start of ``jobs``: all that were taken and are not in flight, also those to be tried later, and as
+        many new ones as may be wanted. ``workers`` circuits run at a time.
 
         ``in_flight`` holds jobs being worked on as they were when started. A job started is expected back before it
         changes its kind, or is accepted: between looking at it, accepting it and running it there is a choice.
@@ -214,6 +219,8 @@ class Scheduler:
             turn.offer_away(job)
         for job in sorted(kinds[Kind.OWED], key=_by_deadline):
             turn.offer_owed(job)
+        for job in sorted(kinds[Kind.DELIVERED], key=_by_deadline):
+            turn.offer_delivered(job)
         for job in self._by_turns(kinds[Kind.NEW], turn.held):
             if turn.offer_new(job):
                 self._given[job.requester] += _price(job)
@@ -254,9 +261,10 @@ class _Turn:
         runs = [job for job in flying if job.kind == Kind.OWED]
         owed = [job for job in jobs if job.kind == Kind.OWED]
         accepting = [job for job in flying if job.step == Step.CHECKED]
-        self.held = Counter(job.requester for job in (*owed, *flying) if job.kind not in (Kind.EARNED, Kind.AWAY))
+        self.held = Counter(job.requester for job in (*owed, *flying) if job.kind in (Kind.OWED, Kind.NEW))
         self._flying, self._runs = len(flying), len(runs)
         self._away = sum(job.kind == Kind.AWAY for job in flying)
+        self._delivered = sum(job.kind == Kind.DELIVERED for job in flying)
         self._run_seconds = sum(job.seconds for job in runs)
         self._run_memory = sum(job.memory_bytes for job in runs)
         self._run_blocked: Why | None = None
@@ -292,6 +300,11 @@ class _Turn:
             self._runs += 1
             self._run_seconds += job.seconds
             self._run_memory += job.memory_bytes
+
+    def offer_delivered(self, job: Job) -> None:
+        busy = Why.OTHERS_SETTLE if self._delivered >= self._limits.delivered else None
+        if self._answer(job, busy or (None if self._has_room() else Why.NODE_FULL)):
+            self._delivered += 1
 
     def offer_new(self, job: Job) -> bool:
         taken = self._answer(job, self._new_objection(job))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from oracle.node.database import JournalUnavailable
 from oracle.node.deliveries import Deliveries
 from oracle.node.ingest import Ingest
 from oracle.node.journal import ACTIVE, DueJob, Forgotten, JobRow, Journal, Step, is_due
@@ -22,9 +21,8 @@ from oracle.node.purposes import action_of, job_ids
 from oracle.node.scheduling import Job, Scheduler, SchedulingLimits
 from oracle.node.watch import Watch
 
-INTERNAL_ERROR_PAUSE_SECONDS = 30
 TIDY_SECONDS = 60.0
-"""Pause between two looks for runs at a provider that nobody needs any more."""
+"""Pause between two looks for questions, and runs at a provider, that nobody needs any more."""
 CONSIDERED_AT_ONCE = 5_000
 """Jobs, by deadline, among which the next ones to start are chosen."""
 _WAITING_STEPS = tuple(step for step in ACTIVE if step not in (Step.SEALED, Step.ACCEPTED))
@@ -34,13 +32,12 @@ class Node(Loop):
     """An oracle node. Create it with open tools, then :meth:`run` it or drive it with :meth:`tick`."""
 
     def __init__(self, tools: Tools, watch: Watch | None = None):
+        super().__init__(tools, watch, "job")
         config = tools.config
-        super().__init__(config, watch or Watch(config))
-        self._t = tools
         self._ingest = Ingest(
-            tools.chain, tools.journal, tools.sender.address, config, progress=lambda *_: self._watch.health.alive()
+            tools.chain, tools.journal, tools.sender.address, config, progress=lambda *_: self.watch.health.alive()
         )
-        self._pipeline = Pipeline(tools, self._watch.step, self._watch.metrics.step_took)
+        self._pipeline = Pipeline(tools, self.watch.step, self.watch.metrics.step_took)
         self._deliveries = Deliveries(tools, self._pipeline)
         self._scheduler = Scheduler(
             SchedulingLimits(
@@ -52,8 +49,7 @@ class Node(Loop):
             )
         )
         self._wake = threading.Event()
-        self._workers = ThreadPoolExecutor(config.max_jobs_at_once, thread_name_prefix="job")
-        self._in_flight: dict[int, tuple[Job, Future[JobRow]]] = {}
+        self._started: dict[int, Job] = {}  # those in flight, as they were then
         self._tidier = ThreadPoolExecutor(1, thread_name_prefix="tidy")
         self._tidying: Future[None] | None = None
         self._tidy_at = 0.0
@@ -76,30 +72,16 @@ class Node(Loop):
         began = time.monotonic()
         self._collect()
         self._ingest.run_once()
-        self._watch.tended(self._t.sender.tend())
+        self.watch.tended(self._t.sender.tend())
         self._deliveries.run_once(idle=not self._in_flight)
         self._standing.clear()
         self._start_jobs()
         self._tidy()
-        self._watch.look_at_funds(self._t.chain, self._t.sender.address)
-        ingest = self._ingest
-        self._watch.looked(time.monotonic() - began, head=ingest.head, target=ingest.target, last=ingest.last)
-        return len(self._in_flight)
+        return self._looked(began, self._ingest)
 
-    def drain(self, seconds: float | None = None) -> None:
-        """Wait up to ``seconds`` for the steps under way, then end their runs, and release the threads.
-
-        What is not finished is in the journal, for the next start.
-        """
-        futures: list[Future[Any]] = [future for _, future in self._in_flight.values()]
-        futures += [self._tidying] if self._tidying is not None else []
-        if wait_for(futures, seconds).not_done:
-            self._t.backend.close()
-            if self._t.provider is not None:
-                self._t.provider.close()
-        wait_for(futures)
-        self._collect()
-        self._workers.shutdown()
+    def drain(self, seconds: float | None = None, others: Collection[Future[Any]] = ()) -> None:
+        """See :meth:`~oracle.node.loop.Loop.drain`."""
+        super().drain(seconds, [*others, *([] if self._tidying is None else [self._tidying])])
         self._tidier.shutdown()
 
     # -------------------------------------------------------------------------------------------- jobs
@@ -128,19 +110,19 @@ class Node(Loop):
                 jobs.append(job)
             elif job.step == Step.ACCEPTED:
                 jobs.append(replace(job, retry_at=math.inf))
-        flying = {job_id: job for job_id, (job, _) in self._in_flight.items()}
-        choice = self._scheduler.choose(jobs, flying, self._ingest.time, workers=workers)  # deadlines are the chain's
+        now = self._ingest.time  # deadlines are the chain's
+        choice = self._scheduler.choose(jobs, self._started, now, workers=workers)
         for job_id in choice.hopeless():
             self._give_up(job_id)
         known = {job.job_id: job for job in jobs}
         for job_id in choice.start:
             self._start(known[job_id])
-        self._watch.metrics.waiting(choice.reasons())
-        self._watch.metrics.at_work(len(self._in_flight))
+        self.watch.metrics.waiting(choice.reasons())
+        self.watch.metrics.at_work(len(self._in_flight))
 
     def _tidy(self) -> None:
         """Away from the loop, for it asks the provider."""
-        if self._t.provider is None or time.monotonic() < self._tidy_at:
+        if time.monotonic() < self._tidy_at:
             return
         if self._tidying is not None:
             if not self._tidying.done():
@@ -161,8 +143,8 @@ class Node(Loop):
         row = self._t.journal.job(job.job_id)
         if row is None or row.step != job.step:  # a reorganisation was faster
             return
-        future = self._workers.submit(self._pipeline.advance, row)
-        self._in_flight[job.job_id] = (job, future)
+        self._started[job.job_id] = job
+        future = self._begin(row, self._pipeline.advance)
         future.add_done_callback(lambda _: self._wake.set())
 
     def _give_up(self, job_id: int) -> None:
@@ -170,39 +152,16 @@ class Node(Loop):
         if row is not None:
             with suppress(Forgotten):
                 self._t.journal.advance(row, Step.DECLINING, note="cannot be done in time", reason="too_little_time")
-                self._watch.step(job_id, Step.DECLINING, "too_little_time")
+                self.watch.step(job_id, Step.DECLINING, "too_little_time")
 
-    def _collect(self) -> None:
-        for job_id, (job, future) in list(self._in_flight.items()):
-            if not future.done():
-                continue
-            del self._in_flight[job_id]
-            error = future.exception()
-            if isinstance(error, JournalUnavailable):  # the row is as it was
-                self._watch.journal_failed(error)
-                self._standing.add(job_id)
-            elif isinstance(error, Exception):
-                self._excuse(job_id, error)
-            elif error is not None:  # not a failure of the job but an order to stop
-                raise error
-            else:
-                self._note_standing(job, future.result())
-
-    def _note_standing(self, job: Job, row: JobRow) -> None:
-        self._accepting.discard(row.job_id)
-        if row.step == job.step:
-            self._standing.add(row.job_id)
-            if row.step == Step.CHECKED and not row.retry_at:
-                self._accepting.add(row.job_id)
-
-    def _excuse(self, job_id: int, error: Exception) -> None:
-        """An error nobody expected: say so, keep the job, and try it again later."""
-        self._watch.internal_error(job_id, error)
-        job = self._t.journal.job(job_id)
-        if job is not None:
-            with suppress(Forgotten):
-                text = f"internal error {type(error).__name__}: {error}"
-                self._t.journal.postpone(job, text, time.time() + INTERNAL_ERROR_PAUSE_SECONDS)
+    def _returned(self, job_id: int, row: JobRow | None) -> None:
+        job = self._started.pop(job_id)
+        if row is None or row.step == job.step:
+            self._standing.add(job_id)
+        if row is not None:
+            self._accepting.discard(job_id)
+            if row.step == job.step == Step.CHECKED and not row.retry_at:
+                self._accepting.add(job_id)
 
 
 def _as_job(due: DueJob, now: float) -> Job:

@@ -50,13 +50,15 @@ class Profile:
 @dataclass(frozen=True)
 class Quote:
     """``charge`` for ``executions`` circuits of ``shots`` shots each, in wei; ``budget`` is the draft's, if it names
-    one. ``objections`` say why the oracle would refuse the job as it is, one line each."""
+    one. ``objections`` say why the oracle would refuse the job as it is, one line each; ``hardware``: it is for no
+    simulator."""
 
     charge: int
     executions: int
     shots: int
     budget: int | None
     objections: tuple[str, ...]
+    hardware: bool = False
 
 
 def published_profile(chain: ChainClient, store: ContentStore, oracle: str) -> Profile:
@@ -75,13 +77,13 @@ def quote(draft: Draft, profile: Profile) -> Quote:
     quantum = {**DEFAULTS["quantum"], **draft.fields["quantum"]}
     shots, executions = quantum["shots"], draft.lint.executions
     charge = profile.price_base + profile.price_per_shot * shots * executions
-    if quantum["backend_policy"] == "ibm":  # else simulators come first
+    hardware = quantum["backend_policy"] == "ibm"  # else simulators come first
+    if hardware:
         charge += profile.price_hardware
     amount = (draft.fields.get("budget") or {}).get("amount")
     budget = None if amount is None else parse_amount(amount, "budget.amount")
-    return Quote(
-        charge, executions, shots, budget, tuple(_objections(draft, profile, charge, budget, shots * executions))
-    )
+    objections = tuple(_objections(draft, profile, charge, budget, shots * executions))
+    return Quote(charge, executions, shots, budget, objections, hardware)
 
 
 def _objections(draft: Draft, profile: Profile, charge: int, budget: int | None, shots: int) -> list[str]:

@@ -9,12 +9,10 @@ from typing import Any
 
 from oracle.backends.select import open_backend
 from oracle.chain.client import ChainClient
-from oracle.chain.fees import FeePolicy
-from oracle.chain.sender import Sender
 from oracle.circuits.limits import CircuitLimits
 from oracle.content.store import ContentStore
+from oracle.node.assembly import at_work, identity_of, sender_of
 from oracle.node.config import NodeConfig
-from oracle.node.content import tended_content
 from oracle.node.pipeline import Tools
 from oracle.node.watch import Watch
 from oracle.sealing.keys import SealingKey
@@ -40,20 +38,11 @@ def opened_validator(
     is judged already is seen there.
     """
     limits = limits or CircuitLimits()
-    identity = {"chain_id": chain.chain_id, "escrow": chain.deployment.job_escrow, "oracle": account.address}
-    with closing(ValidatorJournal(journal, **identity)) as book, closing(open_backend(config, limits)) as backend:
-        policy = FeePolicy(
-            bump_after_blocks=config.bump_after_blocks,
-            max_fee_wei=config.max_fee_wei,
-            max_tip_wei=config.max_tip_wei,
-            max_in_flight=config.max_in_flight_transactions,
-        )
-        sender = Sender(chain.w3, account, book, policy=policy, chain_id=chain.chain_id)
-        watch = watch or Watch(config)
-        watch.samples(chain=chain, journal=book, sender=sender)
-        validator = Validator(Tools(chain, sender, book, store, backend, key, config, limits), book, watch)
-        with tended_content(book, store, config):
-            try:
-                yield validator
-            finally:
-                validator.drain(config.drain_seconds)
+    with (
+        closing(ValidatorJournal(journal, **identity_of(chain, account))) as book,
+        closing(open_backend(config, limits)) as backend,
+    ):
+        tools = Tools(chain, sender_of(chain, account, book, config), book, store, backend, key, config, limits)
+        validator = Validator(tools, book, watch)
+        with at_work(validator, tools):
+            yield validator

@@ -33,7 +33,7 @@ from oracle.sealing.sealed import MAX_SEALED_BYTES, inspect_sealed, open_sealed
 from oracle.validation.baseline import Baseline
 from oracle.validation.canary import MAX_CIRCUITS, opening_of
 from oracle.validation.judge import Evidence, judge
-from oracle.validation.replay import derive_seed
+from oracle.validation.replay import RunFacts, derive_seed, judge_replay
 from oracle.validation.verdict import SIMULATOR, Check, Outcome, Verdict
 from oracle.validator.claims import claim_of, readout_error
 from oracle.validator.findings import Finding, NotYet, Unclear, Wrong
@@ -44,7 +44,7 @@ MAX_OPENING_BYTES = 64 * MAX_CIRCUITS
 
 
 class Examiner:
-    """Judges results. ``margin_seconds`` before the end of the challenge period it waits for nothing any more."""
+    """Judges results, whose jobs it finds in ``journal``."""
 
     def __init__(self, tools: Tools, journal: ValidatorJournal):
         self._t = tools
@@ -52,7 +52,8 @@ class Examiner:
         self._address = tools.sender.address
 
     def examine(self, job: JobRow, history: JobHistory, *, seconds_left: float) -> Finding:
-        """The finding on the result of a delivered job.
+        """The finding on the result of a delivered job. What others have yet to do is waited for while there are
+        ``seconds_left``; a result that cannot be had is waited for in any case.
 
         Raises what is in :data:`~oracle.node.pipeline.TRANSIENT` for what may pass; never for what others wrote.
         """
@@ -65,13 +66,16 @@ class Examiner:
             claim = claim_of(document, spec, self._t.chain.chain_id)
             counts = first_counts(document, spec).digest()
             evidence = self._evidence(job, history, spec, document, seconds_left)
+            seen = self._journal.counts_seen(_delivered_in(history), job.job_id)
+            verdict = judge(spec, document, replace(evidence, earlier=seen), claim=claim)
+            if claim == SIMULATOR and _rejected_by(verdict, "repeat") and self._is_due(job, spec, document):
+                verdict = judge(spec, document, evidence, claim=claim)
+            if _rejected_by(verdict, "agreement"):
+                self._require_own_rejection(job, spec, document, evidence, claim)
         except Wrong as err:
             verdict = _alone("form", Outcome.REJECT, f"the result breaks its form: {err}", claim)
         except (Unclear, InputError, CircuitRejected) as err:
             verdict = _alone("evidence", Outcome.INCONCLUSIVE, str(err), claim)
-        else:
-            earlier = self._journal.counts_seen(_delivered_in(history), job.job_id)
-            verdict = judge(spec, document, replace(evidence, earlier=earlier), claim=claim)
         return Finding(replace(verdict, subject=subject), method, counts)
 
     def _subject(self, history: JobHistory) -> dict[str, Any]:
@@ -183,6 +187,38 @@ class Examiner:
         widths = [circuit.bits or None for circuit in asked]
         return replace(evidence, asked=asked, widths=widths, opening=self._opening(spec, seconds_left))
 
+    def _is_due(self, job: JobRow, spec: dict[str, Any], document: Mapping[str, Any]) -> bool:
+        """Whether the seed that was due gives the counts of a simulator, which then speak against nobody.
+
+        Anybody knows that seed as soon as the job is created, and can deliver what it gives before the job's own
+        oracle does, in a job of his own. Raises :class:`Unclear` if a run here cannot tell.
+        """
+        try:
+            facts = RunFacts.of_document(document)
+        except InputError:
+            return False
+        request, seed = self._request(job, spec), self._due_seed(job, spec)
+        if facts.method in METHODS and len(_parts(request)) == 1:
+            request = replace(request, method=facts.method)
+        found = judge_replay(facts, self._run(replace(request, seed=seed)), required_seed=seed)
+        if found.attests is None:
+            raise Unclear(f"the very counts of an earlier result, which may be those that were due: {found.statement}")
+        return found.attests
+
+    def _require_own_rejection(
+        self, job: JobRow, spec: dict[str, Any], document: Mapping[str, Any], evidence: Evidence, claim: str
+    ) -> None:
+        """A majority accepts, but alone it does not reject: the requester chose whom to ask, and could own the others.
+
+        Raises :class:`Unclear` unless a simulation here speaks against the result as well.
+        """
+        compared = self._compared(replace(evidence, peers={}), self._request(job, spec))
+        own = judge(
+            {**spec, "validation": {**spec["validation"], "method": "distribution"}}, document, compared, claim=claim
+        )
+        if own.attests is not False:
+            raise Unclear(f"others disagree, and a simulation here does not: {own.statement}")
+
     def _due_seed(self, job: JobRow, spec: Mapping[str, Any]) -> int:
         if spec["quantum"]["seed"] is not None:
             return spec["quantum"]["seed"]
@@ -275,7 +311,8 @@ class Examiner:
             try:
                 document = self._opened(other, spec)
                 claim_of(document, spec, self._t.chain.chain_id)
-                peers[other.terms.oracle] = runs_of(document, parts)[0]["counts"]
+                runs_of(document, parts)
+                peers[other.terms.oracle] = first_counts(document, spec).as_dict()
             except NotYet:
                 if seconds_left > 0:
                     raise
@@ -293,6 +330,10 @@ def _parts(request: RunRequest) -> Sequence[Part]:
 
 def _alone(name: str, outcome: Outcome, reason: str, claim: str) -> Verdict:
     return Verdict(method="none", checks=(Check(name, outcome, reason[:300]),), shots=0, claim=claim)
+
+
+def _rejected_by(verdict: Verdict, name: str) -> bool:
+    return any(check.name == name and check.outcome == Outcome.REJECT for check in verdict.checks)
 
 
 def _passing(err: QscrowError) -> QscrowError | None:

@@ -21,7 +21,7 @@ from oracle.content.store import get_object, put_object
 from oracle.jobs.amounts import format_wei
 from oracle.jobs.backoff import pause
 from oracle.jobs.canonical import canonical_bytes, digest
-from oracle.jobs.errors import InputError
+from oracle.jobs.errors import InputError, SealError
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.jobs.states import TERMINAL, State
 from oracle.node.journal import Forgotten, JobRow, Step
@@ -117,7 +117,11 @@ class Examination:
         """RAN → SEALED: the report is sealed once, kept, pinned; the verdict is signed."""
         stored = json.loads(job.result or "")
         if job.sealed is None or _reported_result(job.sealed) != stored["result"]:
-            job = self._t.journal.advance(job, Step.RAN, note="sealed", sealed=self._sealed_report(job, stored))
+            try:
+                sealed = self._sealed_report(job, stored)
+            except SealError as err:
+                return self._silent(job, "unsealable", str(err))
+            job = self._t.journal.advance(job, Step.RAN, note="sealed", sealed=sealed)
         report = put_object(self._t.store, job.sealed or b"")
         attestation = Statement(
             self._t.chain.chain_id,
@@ -177,7 +181,7 @@ class Examination:
             "method": stored["report"]["method"],
         }
         readers = [Recipient(spec["privacy"]["capsule"], job.terms.seal_to), Recipient("nacl", self._t.key.public)]
-        return seal(canonical_bytes(stored["report"]), context, readers, receipt=receipt)
+        return seal(canonical_bytes(stored["report"]), context, list(dict.fromkeys(readers)), receipt=receipt)
 
     # ---------------------------------------------------------------------------------------- set-backs
 

@@ -6,20 +6,29 @@ report is sealed, pinned and attested; CLOSED, the chain has the verdict, or the
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oracle.jobs.canonical import parse_json
 from oracle.jobs.errors import InputError
-from oracle.node.journal import JOB_BY_ID, JobRow, Journal, job_row
+from oracle.node.journal import JOB_BY_ID, JobRow, Journal, Step, job_row
 from oracle.node.status import opened
 
 MAX_STORED_BYTES = 4 * 2**20
+CONSIDERED_AT_ONCE = 5_000
+"""Jobs, by deadline, among which the next ones to judge are chosen."""
 
 
 class ValidatorJournal(Journal):
     """See :class:`~oracle.node.journal.Journal`; its ``oracle`` is the validator."""
+
+    def to_judge(self, now: float, limit: int, exclude: Collection[int] = ()) -> list[int]:
+        """Up to ``limit`` jobs to look at now, but none in ``exclude``: those never looked at by deadline, then those
+        put off, the longest overdue first. However many wait for somebody, they keep no other from being judged."""
+        due = self.due(now, CONSIDERED_AT_ONCE, exclude, (Step.DELIVERED, Step.RAN))
+        return [job.job_id for job in sorted(due, key=lambda job: job.retry_at)[:limit]]
 
     def counts_seen(self, before_block: int, except_job: int) -> set[str]:
         """Digests of the counts of results delivered before a block."""

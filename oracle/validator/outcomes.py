@@ -36,8 +36,8 @@ def first_counts(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Counts
 def runs_of(document: Mapping[str, Any], parts: Sequence[Part]) -> list[Mapping[str, Any]]:
     """The entries of ``runs``, one for each of ``parts`` and in their order; for one plain circuit the document itself.
 
-    Raises :class:`Wrong` if circuits are missing, too many or in another order, or if the document's head says
-    something else than they.
+    Raises :class:`Wrong` if circuits are missing, too many, in another order or not counted, or if the document's head
+    says something else than they.
     """
     runs = document.get("runs") or []
     if not runs and len(parts) == 1:
@@ -47,6 +47,8 @@ def runs_of(document: Mapping[str, Any], parts: Sequence[Part]) -> list[Mapping[
     for place, (run, part) in enumerate(zip(runs, parts, strict=True)):
         if (run.get("pub"), run.get("set")) != (part.pub, part.set):
             raise Wrong(f"result {place} is not of set {part.set} of PUB {part.pub}")
+        if not part.observables and "counts" not in run:
+            raise Wrong(f"result {place} has no counts")
     first = runs[0]["bases"][0] if runs[0].get("bases") else runs[0]
     if first.get("counts") != document["counts"]:
         raise Wrong("its counts are not those of its first circuit")

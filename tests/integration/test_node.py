@@ -59,8 +59,8 @@ class Bench:
         draft = replace(draft, fields={**draft.fields, **changes})
         return self.submit_draft(draft, parties=parties)
 
-    def submit_draft(self, draft: Draft, *, parties: Parties | None = None) -> int:
-        """Submit a draft; returns the job id."""
+    def submit_draft(self, draft: Draft, *, parties: Parties | None = None, **terms) -> int:
+        """Submit a draft, with other ``terms`` than usual; returns the job id."""
         ready = prepare(
             draft,
             parties or Parties(oracle=self.operator.address),
@@ -68,6 +68,7 @@ class Bench:
             requester=self.requester.address,
             key=self.requester_key,
         )
+        ready = replace(ready, terms=replace(ready.terms, **terms))
         sender = Sender(self.chain.w3, self.requester)
         return submit(ready, chain=self.chain, store=self.store, sender=sender).job_id
 
@@ -305,6 +306,20 @@ def test_node__promoted_while_it_works__delivers_under_the_new_terms(bench, step
     assert build_ledger(bench.chain).balanced
 
 
+def test_node__delivered_on_a_chain_in_earnest__is_left_alone_until_its_period_is_over(bench, monkeypatch):
+    monkeypatch.setattr("oracle.node.pipeline.LOCAL_CHAINS", frozenset())
+    arbiter = dev_accounts(5)[4].address
+    changes = {"timeouts": {"challenge_seconds": 600}, "settlement": {"release_on": "challenge"}}
+    bench.submit("ghz", parties=Parties(oracle=bench.operator.address, arbiter=arbiter), **changes)
+    with bench.node(trusted_arbiters=frozenset({arbiter}), max_backoff_seconds=0.1) as node:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (delivered := [row for row in node.journal.jobs((Step.DELIVERED,)) if row.retry_at]):
+            assert time.monotonic() < until
+            node.tick()
+            time.sleep(0.01)
+    assert delivered[0].retry_at - delivered[0].since > 300
+
+
 def test_node__judges_it_does_not_trust__are_refused(bench):
     arbiter = dev_accounts(5)[4].address
     changes = {"timeouts": {"challenge_seconds": 60}, "settlement": {"release_on": "challenge"}}
@@ -465,6 +480,17 @@ def test_node__result_too_large_to_deliver__is_refused_before_it_is_accepted(ben
         bench.run_until_idle(node)
     job = fetch_job(bench.chain, job_id)
     assert (job.state, job.reason) == (State.REJECTED, "output_limit")
+
+
+def test_node__key_that_nothing_can_be_sealed_to__is_refused_before_anything_is_run(bench):
+    write_example(bench.folder / "job.yaml", "ghz")
+    job_id = bench.submit_draft(load_draft(bench.folder / "job.yaml"), seal_to=b"\x01" + bytes(31))
+    with bench.node() as node:
+        bench.run_until_idle(node)
+        steps = {moment.step for moment in node.journal.history(job_id)}
+    job = fetch_job(bench.chain, job_id)
+    assert (job.state, job.reason) == (State.REJECTED, "unusable_key")
+    assert Step.ACCEPTED not in steps
 
 
 def test_node__more_circuits_than_the_budget_covers__is_refused(bench):

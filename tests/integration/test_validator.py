@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 from web3.middleware import Web3Middleware
 
 from oracle.audit.ledger import build_ledger
+from oracle.audit.reports import open_report
 from oracle.chain.client import ChainClient
 from oracle.chain.deploy import deploy
 from oracle.chain.history import JobHistory, fetch_job
@@ -31,7 +33,6 @@ from oracle.node.documents import result_document
 from oracle.node.journal import ACTIVE, Journal, Step
 from oracle.requester.canaries import Mixed, mix
 from oracle.requester.draft import load_draft, write_example
-from oracle.requester.reports import open_report
 from oracle.requester.submit import Parties, prepare, submit
 from oracle.sealing.capsules import Recipient
 from oracle.sealing.context import SealContext
@@ -134,9 +135,9 @@ class Bench:
             config=config,
         )
 
-    def deliver_wrong(self, change) -> None:
+    def deliver_wrong(self, change, oracle: str = "oracle") -> None:
         """As :meth:`deliver`, by an oracle that lies about what it ran: ``change`` alters the stored run."""
-        with self.node() as node:
+        with self.node(oracle) as node:
             pipeline = node._pipeline
             honest = pipeline._steps[Step.ACCEPTED]
 
@@ -485,6 +486,36 @@ def test_validator__agreement__waits_for_the_others_and_accepts_those_who_agree(
             time.sleep(0.02)
 
     assert {bench.history(job_id).tier for job_id in (first, second)} == {Tier.AGREED}
+
+
+def test_validator__counts_delivered_before_they_were_due__speak_against_nobody_whose_seed_gives_them(bench):
+    """Anybody knows the seed of a job once it is created, and so what its oracle will deliver."""
+    wires = [*range(6)]
+    spread = {"wires": 6, "instructions": [*(["ry", [n], [1.0]] for n in wires), ["measure", wires, wires]]}
+    honest = bench.submit("distribution", oracle="second", document=spread)
+
+    def kill_at(_, reached, __):
+        if reached == Step.RAN:
+            raise Killed
+
+    with pytest.raises(Killed), bench.node("second") as node:
+        node._pipeline.report = kill_at
+        bench.finish(node)
+    owner = {"escrow": bench.chain.deployment.job_escrow, "oracle": bench.accounts["second"].address}
+    with closing(Journal(bench.folder / "second.db", chain_id=31337, **owner)) as journal:
+        counts = json.loads(journal.job(honest).result)["run"]["counts"]
+    foretold = bench.submit("distribution", document=spread)
+    bench.deliver_wrong(lambda run: run.update(counts=counts))
+    bench.judge()
+    copied = bench.submit("distribution", oracle="second", document=spread)
+    bench.deliver_wrong(lambda run: run.update(counts=counts), oracle="second")
+
+    bench.judge()
+
+    assert bench.ending(foretold) == (State.SETTLED, "accepted"), bench.statement(foretold)  # they are right as well
+    assert bench.ending(honest) == (State.SETTLED, "accepted")
+    assert bench.ending(copied) == (State.REJECTED, "rejected")
+    assert "the very counts of an earlier result" in bench.statement(copied)
 
 
 def test_validator__judges_an_open_job_once_it_has_an_oracle(bench):

@@ -33,12 +33,13 @@ def submitted(qscrow, wallet, draft, *options):
 
 
 def test_canaries__from_submission_to_opening__are_told_to_nobody_too_early(qscrow, wallet, draft, home):
-    said = submitted(qscrow, wallet, draft, "--canaries", 2, "--yes", "--json").json
-    job_id = said["job"]
+    said = submitted(qscrow, wallet, draft, "--canaries", 2, "--yes").out
+    job_id = wallet.chain.escrow.job_count()
     terms = fetch_job(wallet.chain, job_id).terms
     early = qscrow("canaries", "open", job_id)
 
-    assert (said["circuits"], said["canaries"]) == (3, 2)
+    assert "3, 2 of them canaries" in said
+    assert f"qscrow canaries open {job_id} --wait 7200" in said  # an hour to accept it, and one to deliver
     assert (home / "canaries" / f"{terms.spec.hex()}.json").stat().st_mode & 0o777 == 0o600
     assert early.code == 2 and "could cheat" in early.error
     assert [each["published"] for each in qscrow("canaries", "list", "--json").json] == [False]

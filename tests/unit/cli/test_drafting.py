@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 
 from oracle.chain.history import fetch_job
 from oracle.cli import localnet
@@ -415,6 +416,14 @@ def test_quote__prices_by_hand__says_what_it_costs_and_what_comes_back(qscrow, d
     assert shown.code == 0
     assert shown.out.startswith("0.001001024 ether for 1024 shots on a simulator")
     assert "0.008998976 ether" in shown.out
+
+
+def test_quote__job_for_hardware__says_so(qscrow, draft):
+    document = yaml.safe_load(draft.read_text())
+    document["quantum"]["backend_policy"] = "ibm"
+    draft.write_text(yaml.safe_dump(document))
+    shown = qscrow("quote", draft, "--price-base", "0.001 ether")
+    assert shown.out.startswith("0.001 ether for 1024 shots on hardware")
 
 
 def test_quote__budget_too_low__says_how_much_to_lock(qscrow, draft):

@@ -139,6 +139,7 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
         "gates.require_simulation": "no",
         "gates.require_validation": "no",
         "gates.require_baseline_distance_below": "0.2",
+        "policy.min_confidence": "0.9",
         "policy.take_open_jobs": "no",
         "execution.executor": "dask",
         "node.container_digest": "sha256:" + "ab" * 32,

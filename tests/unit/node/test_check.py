@@ -460,6 +460,18 @@ def test_journal__damaged__names_the_way_out(subject, served, only):
     assert "qscrow oracle rebuild" in finding.remedy
 
 
+def test_run_checks__validator__needs_no_stake_and_no_account_of_an_oracle(subject, served, only):
+    judge = replace(subject, role="validator", journal=lambda *_: subject.home / "verdicts.db", rival=subject.journal)
+    assert "stake" not in [name for name, _ in module._Checks(judge).all()]
+    assert "`qscrow validator withdraw`" in only(judge, "credit").text
+    assert only(judge, "journal").text == "none yet; the validator makes one when it starts"
+
+    journal_of(subject, served)
+
+    finding = only(judge, "journal")
+    assert finding.status == Status.FAIL and "is an oracle here as well" in finding.text
+
+
 def test_journal__of_another_oracle__fails(subject, served, only):
     path = journal_of(subject, served)
     with closing(sqlite3.connect(path)) as db, db:

@@ -8,12 +8,13 @@ import pytest
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import lint
 from oracle.circuits.run import RunRequest
+from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.errors import PolicyDenied
 from oracle.jobs.spec import normalise
 from oracle.jobs.terms import ZERO_ADDRESS, Terms
 from oracle.node.config import NodeConfig
-from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper
-from oracle.node.gates import AwaitsApproval, Stage
+from oracle.node.gatekeeper import HARDWARE_CHOICE, Gatekeeper, family_of
+from oracle.node.gates import AwaitsApproval, Stage, circuit_family
 from oracle.node.journal import Journal, Step
 
 REQUESTER, OTHER, ORACLE = ("0x" + digits * 20 for digits in ("33", "44", "22"))
@@ -97,6 +98,67 @@ def test_admit__submission__others_taken_since_do_not_push_it_out(journal):
     job(journal, 2, taken=HARDWARE_CHOICE)
     limits = {**NO_QUESTIONS, "gate_runs_per_day": 1, "gate_runs_per_requester": 1}
     assert admit(journal, row, stage=Stage.SUBMISSION, config=limits, **SIMULATED)
+
+
+@pytest.mark.parametrize(
+    ("steps", "counts"),
+    [
+        ((Step.CLOSED,), False),
+        ((Step.ACCEPTED, Step.DECLINING), False),
+        ((Step.ACCEPTED, Step.DECLINING, Step.CLOSED), False),
+        ((Step.ACCEPTED,), True),
+        ((Step.SUBMITTED, Step.DECLINING), True),
+        ((Step.SUBMITTED, Step.DECLINING, Step.CLOSED), True),
+        ((Step.RAN, Step.DELIVERED, Step.CLOSED), True),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_admit__quota__counts_what_was_run_or_will_be(journal, steps, counts):
+    other = job(journal, 2, taken=HARDWARE_CHOICE)
+    for step in steps:
+        other = journal.advance(other, step)
+    limits = {**NO_QUESTIONS, "gate_runs_per_day": 1}
+    if counts:
+        with pytest.raises(PolicyDenied, match="1 runs in 24 hours"):
+            admit(journal, job(journal, 1), config=limits)
+    else:
+        assert admit(journal, job(journal, 1), config=limits)
+
+
+def test_admit__instructions__are_one_family_by_their_gates_and_not_by_angles_or_remarks(journal):
+    def document(gate, angle, remark):
+        steps = [[gate, [0], [angle]], ["measure", [0], [0]]]
+        source = f"// {remark}\nOPENQASM 2.0; qreg q[1]; {'h q[0];' * len(remark)}"
+        text = {"format": "openqasm2", "source": source}
+        return canonical_bytes({"circuits": [text, {"wires": 1, "instructions": steps}]})
+
+    def family(*circuit):
+        request = RunRequest(document(*circuit), "qscrow-json", 10, 1, CircuitLimits())
+        return family_of(request)
+
+    assert family("rx", 0.5, "a") == family("rx", 1.5, "b")
+    assert len({family("rx", 0.5, "a"), family("ry", 0.5, "a"), family("rx", 0.5, "ab")}) == 3
+    text = RunRequest(SOURCE, "openqasm2", 10, 1, CircuitLimits())
+    assert family_of(text) == circuit_family(SOURCE)
+
+
+def test_tidy__questions_about_jobs_that_are_over__are_withdrawn_and_answers_kept(journal):
+    asked = [job(journal, number, requester=f"0x{number:040x}") for number in (1, 2, 3, 4)]
+    for row in asked:
+        with pytest.raises(AwaitsApproval):
+            admit(journal, row, config={})
+    keeper = Gatekeeper(journal, NodeConfig(), ORACLE)
+    keeper._approvals.answer(2, False, "no")
+    journal.advance(journal.advance(asked[0], Step.DECLINING), Step.CLOSED)
+    journal.advance(asked[1], Step.DECLINING)
+    journal.add_job(3, TERMS, 3, b"h" * 32)
+    journal.rewind(0)
+    journal.add_job(4, asked[3].terms, 3, b"h" * 32)
+
+    keeper.tidy()
+
+    assert [question.job_id for question in keeper._approvals.waiting()] == [4]
+    assert keeper._approvals.of(2).note == "no" and keeper._approvals.of(1) is None
 
 
 def test_admit__provider_tells_of_more_runs_than_the_journal__counts_them(journal):

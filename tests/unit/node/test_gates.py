@@ -181,6 +181,13 @@ def test_gates_of__both_ask_for_a_distance__the_stricter_counts(operator, job, e
     assert Gates.of(config, spec_with(max_baseline_distance=job)).max_baseline_distance == expected
 
 
+def test_gates_of__more_signal_asked_for_than_predicted__is_no_run_to_pay_for():
+    spec = spec_with(max_baseline_distance="auto")
+    spec = {**spec, "validation": {**spec["validation"], "min_polarisation": 0.96875}}
+    assert Gates.of(NodeConfig(), spec).max_baseline_distance == 0.03125
+    assert Gates.of(NodeConfig(gate_baseline_distance=0.01), spec).max_baseline_distance == 0.01
+
+
 @pytest.mark.parametrize(
     ("operator", "job", "expected"), [(True, False, True), (False, True, True), (False, False, False)]
 )

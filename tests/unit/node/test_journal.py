@@ -159,6 +159,15 @@ def test_advance__job_that_is_at_another_step_by_now__is_refused(journal):
     assert (journal.job(1).step, journal.job(1).reason) == (Step.CLOSED, "Cancelled")
 
 
+def test_postpone__again_and_again_for_one_reason__is_told_once(journal):
+    journal.add_job(7, terms(), 3, HASH)
+    job = journal.job(7)
+    for number, why in enumerate(("no content yet", "no content yet", "no chain", "no content yet"), start=1):
+        job = journal.postpone(job, why, 50.0 + number)
+    assert [moment.note for moment in journal.history(7)] == ["", "no content yet", "no chain", "no content yet"]
+    assert (job.attempts, journal.job(7).retry_at) == (4, 54.0)
+
+
 def test_postpone__twice__counts_attempts_and_advance_resets_them(journal):
     journal.add_job(7, terms(), 3, HASH)
     job = journal.postpone(journal.job(7), "no content yet", 50.0)

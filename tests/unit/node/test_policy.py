@@ -84,6 +84,27 @@ def test_check_spec__not_what_the_chain_says__is_denied(changes, chain_id, code)
 
 
 @pytest.mark.parametrize(
+    ("asked", "least", "validator", "taken"),
+    [
+        (0.5, 0.99, JUDGE, False),
+        (0.5, 0.99, ZERO_ADDRESS, True),
+        (0.5, None, JUDGE, True),
+        (0.99, 0.99, JUDGE, True),
+        (None, 0.99, JUDGE, True),
+    ],
+    ids=["a coin decides", "nobody judges", "the operator does not mind", "as asked", "left out"],
+)
+def test_check_spec__validator_that_may_reject_what_is_right__is_denied(asked, least, validator, taken):
+    spec = {**SPEC, "validation": {**SPEC["validation"], **({"confidence": asked} if asked else {})}}
+    terms, config = replace(TERMS, validator=validator), replace(CONFIG, min_confidence=least)
+    if taken:
+        return check_spec(spec, terms, config, chain_id=31337)
+    with pytest.raises(PolicyDenied, match="an honest result would be rejected once in 2") as caught:
+        check_spec(spec, terms, config, chain_id=31337)
+    assert caught.value.code == "confidence_too_low"
+
+
+@pytest.mark.parametrize(
     "changes", [{"workers": 0}, {"poll_seconds": 0}, {"price_base": -1}, {"confirmations": -1}, {"max_jobs_at_once": 0}]
 )
 def test_node_config__absurd_numbers__are_refused(changes):

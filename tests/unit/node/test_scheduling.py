@@ -47,6 +47,15 @@ def test_choose__jobs_at_a_provider__need_no_worker_and_are_few_at_once() -> Non
     assert choice.waiting == {3: Why.PROVIDER_BUSY}
 
 
+def test_choose__many_delivered_jobs__are_few_at_once_and_keep_nobody_waiting() -> None:
+    delivered = [job(n, Step.DELIVERED, deadline=NOW + n) for n in range(1, 30)]
+    limits = replace(ROOMY, in_flight=6)
+    choice = choose(*delivered, job(50), job(51, Step.RAN), job(52, Step.ACCEPTED), limits=limits)
+    assert choice.start == [51, 52, 1, 2, 50]
+    assert set(choice.waiting.values()) == {Why.OTHERS_SETTLE}
+    assert choose(*delivered, limits=limits, in_flight=(job(60, Step.DELIVERED),)).start == [1]
+
+
 def test_choose__owed_jobs_of_several__the_earliest_deadline_runs_first() -> None:
     owed = [job(n, Step.ACCEPTED, requester=who, deadline=NOW + due) for n, who, due in
             ((1, "alice", 30), (2, "bob", 20), (3, "alice", 10), (4, "carol", 40))]  # fmt: skip
@@ -253,9 +262,11 @@ def test_choose__anything__stays_within_limits_and_accounts_for_every_job(
     if any(j.step == Step.CHECKED for j in new):
         queued = [j for j in owed if j.job_id in choice.waiting]
         assert len(queued) + len(accepting) <= limits.queue
-    held = Counter(j.requester for j in (*owed, *flying, *new) if j.kind not in (Kind.EARNED, Kind.AWAY))
+    held = Counter(j.requester for j in (*owed, *flying, *new) if j.kind in (Kind.OWED, Kind.NEW))
     assert all(held[j.requester] <= limits.per_requester for j in new)
     assert all(j.retry_at <= NOW for j in started)
+    for kind, most in ((Kind.AWAY, limits.away), (Kind.DELIVERED, limits.delivered)):
+        assert not any(j.kind == kind for j in started) or sum(j.kind == kind for j in (*flying, *started)) <= most
     runs = [j for j in started if j.kind == Kind.OWED]
     before = [j for j in flying if j.kind == Kind.OWED]
     if runs and limits.memory_bytes and len(before) + len(runs) > 1:

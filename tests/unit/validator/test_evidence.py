@@ -1,4 +1,4 @@
-"""What is held against a result before anything is run for it."""
+"""What an examination does with what it gathered; how it is gathered is in tests/integration/test_validator.py."""
 
 from __future__ import annotations
 
@@ -6,13 +6,71 @@ from types import SimpleNamespace
 
 import pytest
 
+from oracle.chain.history import JobHistory, Step
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.observables import estimate, parse_observables
 from oracle.content.store import BlockStore
+from oracle.jobs.canonical import canonical_bytes
+from oracle.jobs.spec import normalise
+from oracle.jobs.states import State
+from oracle.jobs.terms import ZERO_ADDRESS, Terms
+from oracle.node.config import NodeConfig
+from oracle.node.journal import JobRow
+from oracle.node.journal import Step as JournalStep
 from oracle.validator.evidence import Examiner
 from oracle.validator.findings import Wrong
 
 CIRCUIT = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[1]; h q[0];'
+BELL = {"wires": 2, "instructions": [["h", [0], []], ["cx", [0, 1], []], ["measure", [0, 1], [0, 1]]]}
+REQUESTER, ORACLE, VALIDATOR, ESCROW = ("0x" + digits * 20 for digits in ("33", "22", "44", "11"))
+SPEC = normalise(
+    {
+        "budget": {"amount": 100},
+        "quantum": {"circuit": "c", "format": "qscrow-json", "shots": 1_000},
+        "validation": {"method": "agreement"},
+        "timeouts": {"challenge_seconds": 600},
+        "settlement": {"release_on": "attestation"},
+    },
+    requester=f"did:pkh:eip155:31337:{REQUESTER}",
+    circuit="ipfs://f01551220" + "00" * 32,
+)
+TERMS = Terms(
+    REQUESTER, REQUESTER, ORACLE, VALIDATOR, *[ZERO_ADDRESS] * 2, 100, 1, 5, 10, 20, 600, b"s" * 32, b"k" * 32
+)
+RIGHT, ALMOST, WRONG = {"00": 507, "11": 493}, {"00": 489, "11": 511}, {"00": 1_000}
+
+
+def examined(monkeypatch, delivered, *peers):
+    """The finding on a job of which others delivered the counts ``peers``."""
+    chain = SimpleNamespace(chain_id=31337, deployment=SimpleNamespace(job_escrow=ESCROW))
+    store = SimpleNamespace(get=lambda cid, max_bytes: canonical_bytes(BELL))
+    here = {"sender": SimpleNamespace(address=VALIDATOR), "config": NodeConfig(), "limits": CircuitLimits()}
+    journal = SimpleNamespace(counts_seen=lambda *_: set())
+    examiner = Examiner(SimpleNamespace(chain=chain, store=store, **here), journal)
+    document = {"spec": SPEC, "shots": 1_000, "counts": delivered}
+    others = {f"0x{number:040x}": counts for number, counts in enumerate(peers, start=1)}
+    monkeypatch.setattr(examiner, "_spec", lambda job: SPEC)
+    monkeypatch.setattr(examiner, "_opened", lambda history, spec: document)
+    monkeypatch.setattr(examiner, "_peers", lambda *_: others)
+    simulated = SimpleNamespace(runs=[], counts={"00": 50_010, "11": 49_990}, clbits=2)
+    monkeypatch.setattr(examiner, "_run", lambda request: simulated)
+    job = JobRow(1, TERMS, 3, b"h" * 32, JournalStep.DELIVERED)
+    steps = [Step(State.COMPLETED, ORACLE, "", 9, b"t")]
+    history = JobHistory(1, TERMS, 3, State.COMPLETED, result=b"r" * 32, steps=steps)
+    return examiner.examine(job, history, seconds_left=100).verdict
+
+
+@pytest.mark.parametrize(
+    ("delivered", "peers", "outcome"),
+    [
+        (RIGHT, (ALMOST,), "accept"),
+        (WRONG, (RIGHT, ALMOST), "reject"),
+        (RIGHT, (WRONG, WRONG), "inconclusive"),
+    ],
+    ids=["agrees", "wrong", "outvoted by accomplices of its requester"],
+)
+def test_examine__agreement__rejects_only_what_a_simulation_here_rejects_too(monkeypatch, delivered, peers, outcome):
+    assert str(examined(monkeypatch, delivered, *peers).outcome) == outcome
 
 
 @pytest.mark.parametrize("method", ["replay", "distribution"])

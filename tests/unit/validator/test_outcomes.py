@@ -52,6 +52,12 @@ def test_asked_for__parameters__are_filled_in_and_positions_are_those_of_the_run
     assert [circuit.bits for circuit in circuits] == [1, 1, 2]
 
 
+def test_runs_of__values_where_counts_were_ordered__is_the_oracles_fault():
+    with pytest.raises(Wrong, match="result 0 has no counts"):
+        runs_of(estimated(), request(BELL).parts())
+    assert runs_of(estimated(), request(BELL, "expectation", [ISING]).parts()) == estimated()["runs"]
+
+
 def test_runs_of__several_circuits__come_in_order():
     parts = request(SEVERAL).parts()
     assert runs_of(counted(), parts) == counted()["runs"]

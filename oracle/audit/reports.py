@@ -1,6 +1,8 @@
-"""The validator's report on a result, opened by the job's requester."""
+"""The validator's report on a result, opened by the job's requester and held against what the chain says of it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from oracle.chain.client import ChainClient
 from oracle.chain.history import JobHistory
@@ -11,8 +13,6 @@ from oracle.sealing.context import SealContext
 from oracle.sealing.keys import SealingKey
 from oracle.sealing.sealed import MAX_SEALED_BYTES, open_sealed
 from oracle.validation.verdict import Verdict, parse_verdict
-
-MAX_REPORT_BYTES = 2**20
 
 
 def open_report(job: JobHistory, *, chain: ChainClient, store: ContentStore, key: SealingKey) -> Verdict:
@@ -30,21 +30,39 @@ def open_report(job: JobHistory, *, chain: ChainClient, store: ContentStore, key
             field="job",
             remedy="one that is not attested stays with the validator (`qscrow validator status --job`)",
         )
-    context = SealContext.for_report(
+    sealed = get_object(store, bytes(attested[-1].args["report"]), MAX_SEALED_BYTES)
+    return verdict_in(unsealed_report(sealed, job, chain, key), job, accepted=attested[-1].args["accepted"])
+
+
+def report_context(job: JobHistory, chain: ChainClient) -> SealContext:
+    """What the report on the result of ``job`` is sealed for."""
+    return SealContext.for_report(
         chain_id=chain.chain_id,
         contract=chain.deployment.job_escrow,
         job_id=job.job_id,
         spec=job.terms.spec,
         party=job.terms.requester,
     )
-    sealed = get_object(store, bytes(attested[-1].args["report"]), MAX_SEALED_BYTES)
-    plaintext = open_sealed(sealed, key.for_spec(job.terms.spec), context)
+
+
+def unsealed_report(sealed: bytes, job: JobHistory, chain: ChainClient, key: SealingKey) -> Any:
+    """What a validator sealed to the requester, whose master ``key`` it is. Raises :class:`SealError`."""
+    plaintext = open_sealed(sealed, key.for_spec(job.terms.spec), report_context(job, chain))
     try:
-        verdict = parse_verdict(parse_json(plaintext, "report", MAX_REPORT_BYTES))
+        return parse_json(plaintext, "report", MAX_SEALED_BYTES)
     except InputError as err:  # the validator's writing
+        raise SealError(err.message, field=err.field) from None
+
+
+def verdict_in(document: Any, job: JobHistory, *, accepted: bool) -> Verdict:
+    """The verdict in an opened report. Raises :class:`SealError` unless it is one on the result of ``job``, and what
+    was attested: that it is ``accepted`` or not."""
+    try:
+        verdict = parse_verdict(document)
+    except InputError as err:
         raise SealError(err.message, field=err.field or "report") from None
     if verdict.subject.get("result") != "0x" + (job.result or b"").hex():
         raise SealError("is about another result", field="report.subject")
-    if verdict.attests is not attested[-1].args["accepted"]:
+    if verdict.attests is not accepted:
         raise SealError(f"says {verdict.outcome}, the chain says otherwise", field="report.verdict")
     return verdict
