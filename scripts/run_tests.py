@@ -1,6 +1,6 @@
 """Run every suite of ``make test``, go on when one fails, and close with one line: ``N passed, N failed``.
 
-The suites of Python and those of the contracts run side by side, one of each at a time; what a suite says is kept in
+Suites run in two lanes of about the same length, one of each lane at a time; what a suite says is kept in
 ``reports/<name>.log`` and shown when it ends. The counts come from the suites' own JUnit reports. A suite that fails
 without saying which test, leaves no readable report or ran no test counts as one failure. Checks that are not tests
 (style, artefacts) add to the failures only.
@@ -38,7 +38,7 @@ class Suite:
     command: tuple[str, ...]
     counted: bool = True
     prints_report: bool = False
-    lane: str = "python"
+    lane: str = "first"
 
 
 SUITES = (
@@ -47,14 +47,14 @@ SUITES = (
     Suite("format", (str(BIN / "ruff"), "format", "--check", "."), counted=False),
     Suite("artifacts", (sys.executable, "scripts/artifacts.py", "--check"), counted=False),
     Suite("unit", (*PYTEST, "tests/unit", "--junitxml=reports/unit.xml")),
-    Suite("hostile", (*PYTEST, "tests/hostile", "--junitxml=reports/hostile.xml")),
-    Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml")),
     Suite("chaos", (*PYTEST, "-n", CHAOS_AT_ONCE, "tests/chaos", "--junitxml=reports/chaos.xml")),
-    Suite("foundry", ("forge", "test", "--junit"), prints_report=True, lane="contracts"),
-    Suite("foundry-legacy", (*LEGACY, "forge", "test", "--junit"), prints_report=True, lane="contracts"),
-    Suite("slither", (ANALYSIS, "scripts/slither.py"), counted=False, lane="contracts"),
-    Suite("proofs", (ANALYSIS, "scripts/proofs.py"), lane="contracts"),
-    Suite("contracts", (*BROWNIE, "tests/contracts", "--junitxml=reports/contracts.xml"), lane="contracts"),
+    Suite("foundry", ("forge", "test", "--junit"), prints_report=True, lane="second"),
+    Suite("foundry-legacy", (*LEGACY, "forge", "test", "--junit"), prints_report=True, lane="second"),
+    Suite("slither", (ANALYSIS, "scripts/slither.py"), counted=False, lane="second"),
+    Suite("proofs", (ANALYSIS, "scripts/proofs.py"), lane="second"),
+    Suite("hostile", (*PYTEST, "tests/hostile", "--junitxml=reports/hostile.xml"), lane="second"),
+    Suite("integration", (*PYTEST, "tests/integration", "--junitxml=reports/integration.xml"), lane="second"),
+    Suite("contracts", (*BROWNIE, "tests/contracts", "--junitxml=reports/contracts.xml"), lane="second"),
 )
 _printing = threading.Lock()
 
