@@ -26,6 +26,7 @@ from oracle.circuits.instructions import _GATES
 from oracle.circuits.limits import CircuitLimits
 from oracle.circuits.lint import FORMATS
 from oracle.circuits.load import load
+from oracle.circuits.qsim import absence
 from oracle.circuits.run import RunRequest
 from oracle.circuits.simulate import analysis_of
 from oracle.circuits.worker import _WARM_UP
@@ -64,6 +65,7 @@ def warm_up() -> None:
     """Import everything before the processes that may open no file, as the sandbox's worker does."""
     for format, source in _WARM_UP:
         load(source, format, CircuitLimits())
+    absence()  # of qsim: looks for its files, once
     prepare()
 
 

@@ -143,6 +143,7 @@ def test_load_settings__every_setting__can_be_set_by_its_variable(tmp_path, sett
         "policy.take_open_jobs": "no",
         "execution.executor": "dask",
         "node.container_digest": "sha256:" + "ab" * 32,
+        "execution.qsim": "no",
         "execution.ibm_channel": "local",
         "execution.ibm_instance": "crn:v1:one",
         "execution.ibm_url": "http://box",
