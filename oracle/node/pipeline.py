@@ -70,6 +70,8 @@ MAX_CIRCUIT_DOCUMENT_BYTES = 2**20
 SPECS_REMEMBERED = 256
 RECENT_SECONDS = 0.5
 RUN_GRACE_SECONDS = 30
+SELDOM = 10
+"""How many times longer than the longest back-off a job is left alone that only time can move."""
 TRANSIENT = (BackendUnavailable, ChainError, ContentNotFound, ContentUnavailable, TimeoutError)
 # Between looking at a job, accepting it and running it, others may be more urgent.
 SCHEDULED = frozenset({Step.CHECKED, Step.ACCEPTED, Step.SIMULATED})
@@ -473,9 +475,9 @@ class Pipeline:
 
     def _longest_look_away(self) -> float:
         """Seconds without a look at a delivered job: whatever happens to it is an event, which wakes it. Only where
-        people move the clock its period may be over sooner than it seems."""
-        is_local = self._t.chain.chain_id in LOCAL_CHAINS
-        return self._t.config.max_backoff_seconds if is_local else MOST_BACKOFF_SECONDS
+        people move the clock its period may be over much sooner than it seems."""
+        most = self._t.config.max_backoff_seconds
+        return most if self._t.chain.chain_id in LOCAL_CHAINS else min(SELDOM * most, MOST_BACKOFF_SECONDS)
 
     # ---------------------------------------------------------------------------------------- set-backs
 

@@ -11,6 +11,8 @@ from brownie import Contract, web3
 from web3 import HTTPProvider
 from world import BOND, World
 
+LATE = ("eth_getTransactionByHash", "eth_getTransactionReceipt")
+
 
 class Anvil(HTTPProvider):
     """anvil counts a transaction a moment before it shows it, and Brownie takes one that is counted and not there for
@@ -21,7 +23,7 @@ class Anvil(HTTPProvider):
         until = time.monotonic() + 10
         while True:
             answer = super().make_request(method, params)
-            if method != "eth_getTransactionByHash" or answer.get("result") or time.monotonic() > until:
+            if method not in LATE or answer.get("result") or time.monotonic() > until:
                 return answer
             time.sleep(0.005)
 
