@@ -39,6 +39,10 @@ class ValidatorJournal(Journal):
         """Whether counts of this digest, as far as they were put down, were delivered before a block."""
         return self._db.row(_COUNTS_SEEN, (counts, before_block)) is not None
 
+    def unconfirmed(self) -> list[int]:
+        """As for a node, with a verdict; silence leaves nothing on the chain that could be undone."""
+        return [row[0] for row in self._db.rows(_UNCONFIRMED)]
+
     def siblings(self, job: JobRow) -> list[JobRow]:
         """The other jobs in which the same requester has others run the same spec."""
         spec = "0x" + job.terms.spec.hex()
@@ -84,6 +88,8 @@ def read_judged(path: Path, job_id: int) -> Judged:
 
 _NOTE_COUNTS = "UPDATE jobs SET counts = ?, counted = ? WHERE job_id = ? AND block_hash = ?"
 _COUNTS_SEEN = "SELECT 1 FROM jobs WHERE counts = ? AND counted < ? LIMIT 1"
+_UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
+    WHERE step = 'closed' AND ended IS NULL AND sealed IS NOT NULL ORDER BY job_id"""
 _SIBLINGS = """SELECT job_id FROM jobs WHERE json_extract(terms, '$.spec') = ? AND requester = ? AND job_id != ?
     ORDER BY job_id"""
 _UNSIGNED = """SELECT job_id, json_extract(result, '$.report.verdict') FROM jobs
