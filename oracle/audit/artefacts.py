@@ -263,21 +263,28 @@ class _Inspector:
         return replace(found, note="the same bytes as the original, which came with its defaults filled in")
 
     def _with_evidence(self, found: Finding) -> tuple[Finding, str]:
-        """What the oracle committed to on chain when it had simulated a hardware job must be what is sealed."""
-        steps = [step for step in self._job.steps if step.state == State.SIMULATED and step.note]
+        """What the oracle committed to on chain when it had simulated a hardware job must be what is sealed.
+
+        Whoever lost the journal simulates again and commits again, so it is one of several then.
+        """
         if found.status == Status.VERIFIED and "simulation" not in self._document.get("artefacts", {}):
             found = replace(found, note="the run itself")
-        if not steps or found.status not in (Status.SEALED, Status.VERIFIED):
+        told = [step for step in self._job.steps if step.state in (State.SIMULATED, State.SUBMITTED)]
+        made = list(dict.fromkeys(step.note for step in told if step.state == State.SIMULATED and step.note))
+        if not made or found.status not in (Status.SEALED, Status.VERIFIED):
             return found, ""
-        found = replace(found, note=f"its commitment is on chain since block {steps[0].block}")
-        if found.status != Status.VERIFIED:
-            return found, ""
-        simulation = artefacts_of(self._document)["simulation"]
-        try:
-            same = "0x" + commit(bytes.fromhex(simulation["salt"]), canonical_bytes(simulation["run"])).hex()
-        except (KeyError, TypeError, ValueError, InputError, SealError):
-            same = ""
-        return found, "" if same == steps[0].note else "is not the one the oracle committed to before the hardware run"
+        own = made[0] if found.status == Status.SEALED else _commitment(artefacts_of(self._document)["simulation"])
+        if own not in made:
+            return found, "is not the one the oracle committed to before the hardware run"
+        place = next(n for n, step in enumerate(told) if (step.state, step.note) == (State.SIMULATED, own))
+        what, which = "its commitment is", ""
+        if len(made) > 1 and found.status == Status.SEALED:
+            what = f"{len(made)} commitments are"
+        elif len(made) > 1:
+            which = f", one of {len(made)}"
+        late = any(step.state == State.SUBMITTED for step in told[:place])
+        when = ", which is after the hardware run began" if late else ""
+        return replace(found, note=f"{what} on chain since block {told[place].block}{which}{when}"), ""
 
     # ------------------------------------------------------------------------------------- on chain
 
@@ -378,6 +385,14 @@ def _strangers(receipt: Mapping[str, Any] | None) -> list[Finding]:
     found = [Finding(shown(name), Status.MISMATCH, RECEIPT, note=note) for name in strangers[:_MOST_STRANGERS]]
     more = len(strangers) - _MOST_STRANGERS
     return found + ([Finding("…", Status.MISMATCH, RECEIPT, note=f"and {more} more")] if more > 0 else [])
+
+
+def _commitment(simulation: Any) -> str:
+    """What the oracle must have committed to for what it sealed; nothing for what has no salt."""
+    try:
+        return "0x" + commit(bytes.fromhex(simulation["salt"]), canonical_bytes(simulation["run"])).hex()
+    except (KeyError, TypeError, ValueError, InputError, SealError):
+        return ""
 
 
 def _money(job: JobHistory) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import and_
 from typing import Any, NoReturn
 
 from oracle.circuits.limits import CircuitLimits
@@ -44,19 +46,20 @@ def bases(observables: Sequence[Observable], limits: CircuitLimits) -> list[str]
 
     Raises :class:`CircuitRejected` if they are more than a job may have circuits.
     """
-    found: list[tuple[int, int]] = []
+    found: list[dict[int, str]] = []
+    holders = _Holders()
     strings = dict.fromkeys(string for observable in observables for string, _ in observable)
-    for masks in map(_masks, strings):
-        place = next((n for n, basis in enumerate(found) if _agree(basis, masks)), None)
-        if place is None:
-            found.append(masks)
-        else:
-            found[place] = (found[place][0] | masks[0], found[place][1] | masks[1])
+    for letters in map(_letters, strings):
+        place = holders.first_to_agree(letters)
+        if place == len(found):
+            found.append({})
         if len(found) > limits.circuits:
             text = f"they take more than {limits.circuits} bases to measure"
             raise CircuitRejected("too_many_circuits", text, field="observables")
-    width = len(next(iter(strings)))
-    return [_letters(masks, width) for masks in found if any(masks)]
+        holders.add(place, letters)
+        found[place] |= letters
+    qubits = range(len(next(iter(strings))))
+    return ["".join(basis.get(qubit, "I") for qubit in qubits) for basis in found if basis]
 
 
 def estimate(
@@ -75,20 +78,20 @@ def estimate(
     values = np.array(constants, float)
     variances = np.zeros(len(observables))
     homes = _homes(observables, [basis for basis, _ in measured])
-    for place, (basis, counts) in enumerate(measured):
-        ones = np.frombuffer("".join(counts).encode(), np.uint8).reshape(len(counts), -1) == ord("1")
+    for (basis, counts), terms in zip(measured, homes, strict=True):
+        letters = np.frombuffer("".join(counts).encode(), np.uint8).reshape(len(counts), -1)
+        ones = np.ascontiguousarray(letters.T) == ord("1")
         numbers = np.fromiter(counts.values(), float, len(counts))
         shots = numbers.sum()
         columns = {qubit: n for n, qubit in enumerate(q for q, letter in enumerate(basis) if letter != "I")}
-        for number, observable in enumerate(observables):
+        for number, measured_here in terms.items():
             signed = np.zeros(len(counts))
-            for string, coefficient in observable:
-                if homes.get(string) == place:
-                    bits = [columns[qubit] for qubit, letter in enumerate(string) if letter != "I"]
-                    signed += coefficient * (1 - 2.0 * (ones[:, bits].sum(axis=1) % 2))
-            mean = numbers @ signed / shots
+            for string, coefficient in measured_here:
+                odd = np.logical_xor.reduce(ones[[columns[qubit] for qubit in _letters(string)]])
+                signed += np.where(odd, -coefficient, coefficient)
+            mean = (numbers * signed).sum() / shots  # no matrix product: its threads wait longer than so little takes
             values[number] += mean
-            variances[number] += numbers @ (signed - mean) ** 2 / shots**2
+            variances[number] += (numbers * (signed - mean) ** 2).sum() / shots**2
     return values.tolist(), np.sqrt(variances).tolist()
 
 
@@ -116,43 +119,60 @@ def _parsed(place: int, terms: Any) -> Observable:
     return tuple((string, float(coefficient)) for string, coefficient in terms)
 
 
-def _homes(observables: Sequence[Observable], names: Sequence[str]) -> dict[str, int]:
-    """The first basis that measures each string but identities."""
-    masks = list(map(_masks, names))
-    found = {}
-    for string in {string for observable in observables for string, _ in observable if not _is_identity(string)}:
-        wanted = _masks(string)
-        found[string] = next(n for n, basis in enumerate(masks) if _covers(basis, wanted))
-    return found
+def _homes(observables: Sequence[Observable], names: Sequence[str]) -> list[dict[int, list[tuple[str, float]]]]:
+    """For each basis, by number of the observable, the terms it is the first to measure; identities nowhere."""
+    holders = _Holders()
+    for place, name in enumerate(names):
+        holders.add(place, _letters(name))
+    homes: list[dict[int, list[tuple[str, float]]]] = [{} for _ in names]
+    for number, observable in enumerate(observables):
+        for string, coefficient in observable:
+            if letters := _letters(string):
+                home = homes[holders.first_to_have(letters)]
+                home.setdefault(number, []).append((string, coefficient))
+    return homes
 
 
 def _is_identity(string: str) -> bool:
     return set(string) == {"I"}
 
 
-# A string as two numbers, one bit a letter: has it X or Y there, has it Z or Y. Comparing them is fast however long.
-_X_BITS, _Z_BITS = str.maketrans("IXYZ", "0110"), str.maketrans("IXYZ", "0011")
+def _letters(string: str) -> dict[int, str]:
+    """The letters but ``I``, by their place from the left."""
+    return {place: letter for place, letter in enumerate(string) if letter != "I"}
 
 
-def _masks(string: str) -> tuple[int, int]:
-    return int(string.translate(_X_BITS), 2), int(string.translate(_Z_BITS), 2)
+class _Holders:
+    """Which bases have a letter at a place, as a number with one bit for each basis: a string is held against
+    thousands of bases in one step a letter."""
+
+    def __init__(self) -> None:
+        self._bases: dict[tuple[int, str], int] = {}
+
+    def add(self, basis: int, letters: Mapping[int, str]) -> None:
+        """Basis number ``basis`` has these letters, too."""
+        for letter in letters.items():
+            self._bases[letter] = self._bases.get(letter, 0) | 1 << basis
+
+    def first_to_agree(self, letters: Mapping[int, str]) -> int:
+        """The first basis that has no other letter at any of these places; the next new one if all have."""
+        others = 0
+        for place, letter in letters.items():
+            for other in _OTHERS[letter]:
+                others |= self._bases.get((place, other), 0)
+        return _lowest(~others)
+
+    def first_to_have(self, letters: Mapping[int, str]) -> int:
+        """The first basis that has all of these letters; there must be one."""
+        return _lowest(reduce(and_, (self._bases[letter] for letter in letters.items())))
 
 
-def _letters(masks: tuple[int, int], width: int) -> str:
-    xs, zs = (f"{mask:0{width}b}" for mask in masks)
-    return "".join(_LETTER[pair] for pair in zip(xs, zs, strict=True))
+_OTHERS = {"X": "YZ", "Y": "XZ", "Z": "XY"}
 
 
-_LETTER = {("0", "0"): "I", ("1", "0"): "X", ("1", "1"): "Y", ("0", "1"): "Z"}
-
-
-def _agree(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    both = (one[0] | one[1]) & (other[0] | other[1])
-    return not both & ((one[0] ^ other[0]) | (one[1] ^ other[1]))
-
-
-def _covers(basis: tuple[int, int], string: tuple[int, int]) -> bool:
-    return _agree(basis, string) and not (string[0] | string[1]) & ~(basis[0] | basis[1])
+def _lowest(bits: int) -> int:
+    """The place of the lowest bit that is set."""
+    return (bits & -bits).bit_length() - 1
 
 
 def _refuse(message: str) -> NoReturn:

@@ -59,7 +59,10 @@ def box(
     queue_seconds: Annotated[float, typer.Option(min=0, help="How long a job waits.")] = 3.0,
     run_seconds: Annotated[float, typer.Option(min=0, help="How long it runs beyond its simulation.")] = 1.0,
     fail: Annotated[int, typer.Option(min=0, help="How many of the first jobs fail.")] = 0,
-    token_file: Annotated[Path | None, typer.Option(help="Where to put the API key; by default in the home.")] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Where to put the API key, a new file or a box's; by default in the home."),
+    ] = None,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
@@ -67,6 +70,8 @@ def box(
     from oracle.backends.ibm import box as service
 
     path = (token_file or load_settings(config=config).home / TOKEN_NAME).absolute()
+    if token_file:
+        _require_no_other_key(path, service.TOKEN_PREFIX)
     try:
         import qiskit_ibm_runtime  # noqa: F401
     except ImportError:
@@ -94,6 +99,20 @@ def box(
             running.wait_until_closed()
         except KeyboardInterrupt:
             note("stopped")
+
+
+def _require_no_other_key(path: Path, prefix: str) -> None:
+    """Raise :class:`InputError` if there is a file that no box wrote: it may be the only copy of the key to IBM."""
+    try:
+        with path.open("rb") as file:
+            known = file.read(len(prefix)) == prefix.encode()
+    except FileNotFoundError:
+        return
+    except OSError as err:
+        raise InputError(f"{path} cannot be read ({err.strerror})", field="token_file") from err
+    if not known:
+        remedy = "name another file, or remove this one"
+        raise InputError(f"{path} is there and holds no key of a box", field="token_file", remedy=remedy)
 
 
 def _write_token(path: Path, token: str) -> None:

@@ -13,7 +13,7 @@ from oracle.content.gateway import GatewayLimits, GatewayServer
 from oracle.content.mirrors import CachedStore, Mirrors
 from oracle.content.select import open_node_store, open_store
 from oracle.content.store import BlockStore, ContentStore
-from oracle.jobs.errors import ContentError, ContentUnavailable, InputError, QscrowError
+from oracle.jobs.errors import ContentError, ContentUnavailable, InputError, JournalError, QscrowError
 from oracle.jobs.spec import MAX_SPEC_BYTES, parse_spec
 from oracle.node.config import NodeConfig
 from oracle.node.journal import PRUNED_AT_ONCE, Journal
@@ -62,17 +62,20 @@ class Keeper:
     @contextmanager
     def needed(self) -> Iterator[set[CID]]:
         """What the jobs that are not closed need: specs, circuits, and the sealed results of
-        others, too, until they are released.
+        others, too, until they are released; here and in the journals beside: see :meth:`Journal.needs`.
 
-        No job can be added or reopened while the context is open. Raises :class:`ContentUnavailable` once the node
-        stops, so that a collection ends.
+        Raises :class:`ContentUnavailable` if a journal cannot be read, and once the node stops, so that a collection
+        ends.
         """
         if self._stop.is_set():
             raise ContentUnavailable("the node is stopping", field="content")
-        with self._journal.together():
-            specs = self._journal.live_specs()
-            self._circuits = {spec: self._circuits.get(spec) or self._circuit_in(spec) for spec in specs}
-            yield specs | {cid for cid in self._circuits.values() if cid is not None} | self._journal.wanted()
+        try:
+            with self._journal.needs() as needs:
+                self._circuits = {spec: self._circuits.get(spec) or self._circuit_in(spec) for spec in needs.specs}
+                yield needs.specs | {cid for cid in self._circuits.values() if cid is not None} | needs.results
+        except JournalError as err:
+            why = f"nothing is dropped, because a journal {err.message}"
+            raise ContentUnavailable(why, field=err.field, remedy=err.remedy) from err
 
     def release(self) -> None:
         """Let go of jobs that are closed for longer than the retention: unpin their results, shrink their rows.

@@ -20,6 +20,7 @@ REBUILD = (
     " once you have moved the file away"
 )
 
+_PATIENCE = 5.0  # seconds that a write waits for another's
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _MAY_PASS = {
     sqlite3.SQLITE_BUSY,
@@ -117,6 +118,18 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield db
 
 
+@contextmanager
+def holding(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to read what nobody writes to meanwhile, in this process or another. Raises :class:`JournalError`.
+
+    Who holds several takes them in the order of their paths, or two of them could wait for each other.
+    """
+    address = f"{path.resolve().as_uri()}?mode=rw"
+    with translated(path), closing(sqlite3.connect(address, timeout=_PATIENCE, uri=True, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+
+
 def version_of(path: Path) -> int:
     """Schema of the database at ``path``; 0 if there is none yet. Raises :class:`JournalError` if it is damaged."""
     if not path.exists() or not path.stat().st_size:
@@ -176,7 +189,7 @@ def claim_file(path: Path) -> IO[str]:
 
 def _opened(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
     _keep_from_others(path)
-    db = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
+    db = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
     try:
         db.row_factory = sqlite3.Row
         _look_for_damage(db, path)

@@ -8,6 +8,7 @@ from typing import Any
 
 from oracle.circuits.lint import MEMORY
 from oracle.circuits.run import RunResult
+from oracle.circuits.spread import BYTES_PER_VALUE
 from oracle.jobs.canonical import canonical_bytes
 from oracle.jobs.documents import LOCAL, job_reference
 from oracle.jobs.errors import CircuitRejected
@@ -27,7 +28,6 @@ SEALABLE_BYTES = 47 * 2**14 - 8
 1 MiB of a block to the receipt and the capsules."""
 # Beside what is measured: facts of the circuit, the program, the backend; at IBM its calibration and every circuit's.
 _REST_BYTES, _REST_BYTES_PER_CIRCUIT = 24 * 2**10, 3 * 2**10
-_BYTES_PER_VALUE = 100  # a value and its error, each up to 24 characters, in two places
 
 
 def result_document(
@@ -103,7 +103,7 @@ def _most_bytes(simulation: RunResult, spec: Mapping[str, Any]) -> int:
     for run in simulation.runs or [{"counts": simulation.counts}]:
         counted = [each["counts"] for each in [run, *run.get("bases", [])] if "counts" in each]
         size += sum(_counts_bytes(counts, shots) + memory * shots * (_bits(counts) + 3) for counts in counted)
-        size += len(run.get("values", ())) * _BYTES_PER_VALUE
+        size += len(run.get("values", ())) * BYTES_PER_VALUE
     return size
 
 

@@ -235,17 +235,23 @@ class Ingest:
         The node closes a job when it sees the transaction mined, and its end is confirmed when ingestion reads it. If
         ingestion has passed that block and read no end, the chain is asked.
         """
-        unconfirmed = self._journal.unconfirmed()
-        self._closed_by = {job_id: self._closed_by.get(job_id, head.number) for job_id in unconfirmed}
-        overdue = sorted((number, job_id) for job_id, number in self._closed_by.items() if number <= read)
-        for _, job_id in overdue[:EXAMINED_AT_ONCE]:  # those not looked at for longest
-            self._closed_by[job_id] = head.number + 1
+        for job_id in self._to_examine(head, read):
             state = self._chain.escrow.state_of(job_id)
             why = f"the chain has it as {state.label}"
             if state in (State.COMPLETED, State.DISPUTED):
                 self._journal.reopen(job_id, why, Step.DELIVERED)
             elif state in (State.CREATED, *TAKEN) and self._chain.escrow.deadline_of(job_id) >= head.timestamp:
                 self._journal.reopen(job_id, why)
+
+    def _to_examine(self, head: Block, read: int) -> list[int]:
+        """Jobs closed in blocks up to ``read`` without being confirmed, as many as one sweep looks up: those not looked
+        at for longest, and each not again before there is another block than ``head``."""
+        unconfirmed = self._journal.unconfirmed()
+        self._closed_by = {job_id: self._closed_by.get(job_id, head.number) for job_id in unconfirmed}
+        overdue = sorted((number, job_id) for job_id, number in self._closed_by.items() if number <= read)
+        chosen = [job_id for _, job_id in overdue[:EXAMINED_AT_ONCE]]
+        self._closed_by |= dict.fromkeys(chosen, head.number + 1)
+        return chosen
 
 
 def _reorganised(number: int) -> ChainUnavailable:

@@ -10,8 +10,8 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +23,7 @@ from oracle.content.cid import CID
 from oracle.jobs.errors import InputError, JournalError
 from oracle.jobs.terms import Terms
 from oracle.node.config import MOST_BACKOFF_SECONDS
-from oracle.node.database import Database, damaged
+from oracle.node.database import Database, damaged, holding
 from oracle.node.schema import MIGRATIONS
 
 REMEMBERED_BLOCKS = 5_000
@@ -118,6 +118,13 @@ class News:
     ended: bool = False
 
 
+class Needs(NamedTuple):
+    """Specs of jobs that are not closed, and sealed results that are not released yet."""
+
+    specs: set[CID]
+    results: set[CID]
+
+
 class Moment(NamedTuple):
     """One line of a job's history; ``at`` is Unix time."""
 
@@ -202,7 +209,7 @@ class Journal:
     def advance(self, job: JobRow, step: Step, *, note: str = "", **changes: Any) -> JobRow:
         """Write that ``job`` reached ``step``, with ``changes`` to other fields, in one transaction.
 
-        A sealed document's CID is put down as :meth:`wanted`. Raises :class:`Forgotten`.
+        A sealed document's CID is put down as needed. Raises :class:`Forgotten`.
         """
         since = job.since if step == job.step else time.time()
         if "sealed" in changes:
@@ -405,14 +412,18 @@ class Journal:
 
     # ---------------------------------------------------------------------------------------- content
 
-    def live_specs(self) -> set[CID]:
-        """Specs of the jobs that are not closed."""
-        rows = self._db.rows("SELECT DISTINCT json_extract(terms, '$.spec') FROM jobs WHERE step != 'closed'")
-        return {CID.from_digest(bytes.fromhex(row[0].removeprefix("0x"))) for row in rows}
+    @contextmanager
+    def needs(self) -> Iterator[Needs]:
+        """What the jobs here need, and those of every journal in the same folder, whose processes share one store.
 
-    def wanted(self) -> set[CID]:
-        """Sealed results that are not released yet."""
-        return {CID.parse(row[0]) for row in self._db.rows("SELECT DISTINCT cid FROM pins")}
+        No job can be added or reopened in any of them while the context is open.
+        """
+        found = Needs(set(), set())
+        with ExitStack() as stack:
+            for path in sorted({self.path, *self.path.parent.glob("*.db")}):
+                own = path == self.path
+                _add_needs(stack.enter_context(self._transaction() if own else holding(path)), found)
+            yield found
 
     def releasable(self, closed_before: float) -> list[CID]:
         """Wanted only by jobs that were closed for good before a Unix time: unpin them, then :meth:`release`."""
@@ -572,6 +583,16 @@ def _note(db: sqlite3.Connection, job_id: int, step: Step, note: str) -> None:
 
 def _want(db: sqlite3.Connection, job_id: int, cids: Iterable[CID]) -> None:
     db.executemany("INSERT OR IGNORE INTO pins (cid, job_id) VALUES (?, ?)", [(str(cid), job_id) for cid in cids])
+
+
+def _add_needs(db: sqlite3.Connection, found: Needs) -> None:
+    """Also of a journal that an earlier Qscrow left, or that its process is only making."""
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "jobs" in tables:
+        specs = db.execute("SELECT DISTINCT json_extract(terms, '$.spec') FROM jobs WHERE step != 'closed'")
+        found.specs.update(CID.from_digest(bytes.fromhex(row[0].removeprefix("0x"))) for row in specs)
+    if "pins" in tables:
+        found.results.update(CID.parse(row[0]) for row in db.execute("SELECT DISTINCT cid FROM pins"))
 
 
 def _at_any(steps: Collection[Step]) -> str:

@@ -95,5 +95,14 @@ _SERVICE = (
     _digest_results,
 )
 
-MIGRATIONS = (_FIRST, _REPLACEMENTS, _SERVICE)
+# Of a validator: digest of the counts it opened, and the block that delivered them, to know copies among many.
+_OPENED = (
+    "ALTER TABLE jobs ADD COLUMN counts TEXT",
+    "ALTER TABLE jobs ADD COLUMN counted INTEGER",
+    """UPDATE jobs SET counts = json_extract(result, '$.counts'), counted = json_extract(result, '$.block')
+        WHERE json_type(result, '$.counts') = 'text' AND json_type(result, '$.block') = 'integer'""",
+    "CREATE INDEX jobs_by_counts ON jobs (counts, counted) WHERE counts IS NOT NULL",
+)
+
+MIGRATIONS = (_FIRST, _REPLACEMENTS, _SERVICE, _OPENED)
 SCHEMA_VERSION = len(MIGRATIONS)

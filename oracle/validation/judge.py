@@ -35,7 +35,8 @@ class Evidence:
     (the revealed counts by oracle) and ``oracle`` (who delivered) for ``agreement``; ``expected`` for results that are
     expectation values. ``circuits`` are the counts of each circuit in order, of one alone those of the result; with
     ``widths``, how many bits each measures, their number and form are the oracle's to get right. ``readout_error`` is
-    the device's published rate, ``earlier`` the :meth:`~oracle.validation.counts.Counts.digest` of results seen before.
+    the device's published rate, ``earlier`` the :meth:`~oracle.validation.counts.Counts.digest` of results seen before
+    (``None`` if nobody looked).
     """
 
     baselines: Sequence[Baseline] = ()
@@ -49,7 +50,7 @@ class Evidence:
     expected: Sequence[Expected] = ()
     widths: Sequence[int | None] = ()
     readout_error: float = 0.0
-    earlier: Collection[str] = ()
+    earlier: Collection[str] | None = None
 
 
 def judge(
@@ -185,7 +186,7 @@ def _by_class(spec: Mapping[str, Any], result: Mapping[str, Any]) -> list[Check]
 
 def _repeated(spec: Mapping[str, Any], result: Mapping[str, Any], evidence: Evidence, claim: str) -> list[Check]:
     """Whether these very counts were delivered before. A simulator with a seed in the spec does repeat itself."""
-    if not evidence.earlier or (claim == SIMULATOR and spec["quantum"]["seed"] is not None):
+    if evidence.earlier is None or (claim == SIMULATOR and spec["quantum"]["seed"] is not None):
         return []
     try:
         counts = Counts.parse(result.get("counts"))

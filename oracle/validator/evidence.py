@@ -58,16 +58,17 @@ class Examiner:
         Raises what is in :data:`~oracle.node.pipeline.TRANSIENT` for what may pass; never for what others wrote.
         """
         subject = self._subject(history)
-        method, claim, counts = "none", SIMULATOR, None
+        method, claim = "none", SIMULATOR
         try:
             spec = self._spec(job)
             method = spec["validation"]["method"]
             document = self._opened(history, spec)
             claim = claim_of(document, spec, self._t.chain.chain_id)
-            counts = first_counts(document, spec).digest()
+            counts, block = first_counts(document, spec).digest(), _delivered_in(history)
+            self._journal.note_counts(job, counts, block)  # before the work: others are judged at the same time
             evidence = self._evidence(job, history, spec, document, seconds_left)
-            seen = self._journal.counts_seen(_delivered_in(history), job.job_id)
-            verdict = judge(spec, document, replace(evidence, earlier=seen), claim=claim)
+            earlier = {counts} if self._journal.counts_seen(counts, block) else set()
+            verdict = judge(spec, document, replace(evidence, earlier=earlier), claim=claim)
             if claim == SIMULATOR and _rejected_by(verdict, "repeat") and self._is_due(job, spec, document):
                 verdict = judge(spec, document, evidence, claim=claim)
             if _rejected_by(verdict, "agreement"):
@@ -76,7 +77,7 @@ class Examiner:
             verdict = _alone("form", Outcome.REJECT, f"the result breaks its form: {err}", claim)
         except (Unclear, InputError, CircuitRejected) as err:
             verdict = _alone("evidence", Outcome.INCONCLUSIVE, str(err), claim)
-        return Finding(replace(verdict, subject=subject), method, counts)
+        return Finding(replace(verdict, subject=subject), method)
 
     def _subject(self, history: JobHistory) -> dict[str, Any]:
         chain = self._t.chain

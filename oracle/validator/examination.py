@@ -105,8 +105,6 @@ class Examination:
             "accepted": attests,
             "method": int(METHODS.get(finding.method, Method.STATISTICAL)),
             "distance": _distance(finding),
-            "counts": finding.counts,
-            "block": max(step.block for step in history.steps if step.state == State.COMPLETED),
         }
         if attests is None:
             reason = "nothing_to_attest" if verdict.outcome == Outcome.ACCEPT else str(verdict.outcome)

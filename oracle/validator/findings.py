@@ -22,8 +22,7 @@ class Unclear(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict, the method of the spec (``none`` if it could not be read), and the digest of the counts, if any."""
+    """A verdict, and the method of the spec (``none`` if it could not be read)."""
 
     verdict: Verdict
     method: str
-    counts: str | None = None

@@ -33,12 +33,9 @@ class ValidatorIngest(Ingest):
     """Reads the chain for a validator."""
 
     def _reopen_undone(self, head: Block, read: int) -> None:
-        """Send verdicts again that a reorganisation undid. Silence leaves nothing on the chain that could be undone."""
-        for job_id in self._journal.unconfirmed():
-            row = self._journal.job(job_id)
-            if row is None or row.sealed is None:
-                continue
-            escrow = self._chain.escrow
+        """Send verdicts again that a reorganisation undid; time is short, so without waiting for what is final."""
+        escrow = self._chain.escrow
+        for job_id in self._to_examine(head, head.number):
             if escrow.state_of(job_id) != State.COMPLETED or escrow.deadline_of(job_id) < head.timestamp:
                 continue
             if not escrow.delivery_of(job_id)[1]:

@@ -30,10 +30,18 @@ class ValidatorJournal(Journal):
         due = self.due(now, CONSIDERED_AT_ONCE, exclude, (Step.DELIVERED, Step.RAN))
         return [job.job_id for job in sorted(due, key=lambda job: job.retry_at)[:limit]]
 
-    def counts_seen(self, before_block: int, except_job: int) -> set[str]:
-        """Digests of the counts of results delivered before a block."""
-        rows = self._db.rows(_COUNTS_SEEN, (before_block, except_job))
-        return {row[0] for row in rows if row[0]}
+    def note_counts(self, job: JobRow, counts: str, block: int) -> None:
+        """Put down the digest of the counts that were delivered for ``job`` in a block."""
+        with self._transaction() as db:
+            db.execute(_NOTE_COUNTS, (counts, block, job.job_id, job.block_hash))
+
+    def counts_seen(self, counts: str, before_block: int) -> bool:
+        """Whether counts of this digest, as far as they were put down, were delivered before a block."""
+        return self._db.row(_COUNTS_SEEN, (counts, before_block)) is not None
+
+    def unconfirmed(self) -> list[int]:
+        """As for a node, with a verdict; silence leaves nothing on the chain that could be undone."""
+        return [row[0] for row in self._db.rows(_UNCONFIRMED)]
 
     def siblings(self, job: JobRow) -> list[JobRow]:
         """The other jobs in which the same requester has others run the same spec."""
@@ -78,8 +86,10 @@ def read_judged(path: Path, job_id: int) -> Judged:
     return Judged(job.job_id, str(job.step), job.reason, stored.get("report"))
 
 
-_COUNTS_SEEN = """SELECT json_extract(result, '$.counts') FROM jobs
-    WHERE result IS NOT NULL AND json_extract(result, '$.block') < ? AND job_id != ?"""
+_NOTE_COUNTS = "UPDATE jobs SET counts = ?, counted = ? WHERE job_id = ? AND block_hash = ?"
+_COUNTS_SEEN = "SELECT 1 FROM jobs WHERE counts = ? AND counted < ? LIMIT 1"
+_UNCONFIRMED = """SELECT job_id FROM jobs INDEXED BY jobs_unconfirmed
+    WHERE step = 'closed' AND ended IS NULL AND sealed IS NOT NULL ORDER BY job_id"""
 _SIBLINGS = """SELECT job_id FROM jobs WHERE json_extract(terms, '$.spec') = ? AND requester = ? AND job_id != ?
     ORDER BY job_id"""
 _UNSIGNED = """SELECT job_id, json_extract(result, '$.report.verdict') FROM jobs

@@ -32,6 +32,8 @@ INSTANCE = (
 )
 DEFAULT_DEVICES = ("fake_manila", "fake_guadalupe")
 PREFIX = "box_"
+TOKEN_PREFIX = "box-"
+"""What the API keys of boxes begin with, so that nobody takes one for a key to IBM, or the other way round."""
 TOKEN_SECONDS = 3600
 RAN_TOO_LONG = 1305
 _API = "/api/v1"
@@ -110,7 +112,7 @@ class Box:
         seed: int | None = None,
         echo_keys: bool = False,
     ):
-        self.token = token or secrets.token_urlsafe(33)
+        self.token = token or TOKEN_PREFIX + secrets.token_urlsafe(30)
         self.instance = INSTANCE
         self.queue_seconds, self.run_seconds = queue_seconds, run_seconds
         self.waiting = dict(waiting or {})

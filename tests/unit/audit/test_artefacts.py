@@ -462,6 +462,25 @@ def test_inspect_artefacts__simulation_committed_to_on_chain__is_held_against_th
         assert found.status == Status.MISMATCH and "committed to before" in found.note
 
 
+@pytest.mark.parametrize("began", [False, True])
+def test_inspect_artefacts__simulated_again_after_a_lost_journal__is_one_of_the_two(world, began) -> None:
+    """Both committed to; which one is sealed, and whether it came too late to bind anybody, is told."""
+    first = promoted(world, "0x" + "77" * 32)
+    sealed = "0x" + commit(bytes.fromhex(SIMULATION["salt"]), canonical_bytes(SIMULATION["run"])).hex()
+    submitted = [Step(State.SUBMITTED, world.oracle.address, "", 8, b"t" * 32)] if began else []
+    again = Step(State.SIMULATED, world.oracle.address, sealed, 9, b"t" * 32)
+    job = replace(first, steps=[*first.steps, *submitted, again])
+    document = world.written(DEVICE, PROMOTED, simulation=SIMULATION)
+
+    found = by_name(world.seen(document, world.receipt(document), opened=True, job=job))["simulation"]
+
+    assert found.status == Status.VERIFIED
+    late = ", which is after the hardware run began" if began else ""
+    assert found.note == f"its commitment is on chain since block 9, one of 2{late}"
+    unopened = by_name(world.seen(document, world.receipt(document), opened=False, job=job))["simulation"]
+    assert unopened.note == "2 commitments are on chain since block 7"
+
+
 # ------------------------------------------------------------------------------------------ report
 
 

@@ -38,6 +38,30 @@ def test_bases__any_observables__measure_every_term_and_nothing_else(observables
     assert len(found) == len(set(found)) <= len(strings)
 
 
+@given(OBSERVABLES)
+def test_bases__any_observables__are_those_of_first_fit(observables: Any) -> None:
+    """Written out: a string goes to the first basis that has no other letter anywhere. Both sides of a job find it."""
+    found: list[str] = []
+    for string in dict.fromkeys(string for observable in observables for string, _ in observable):
+        pairs = [list(zip(string, basis, strict=True)) for basis in [*found, "I" * WIRES]]
+        place = next(n for n, each in enumerate(pairs) if all("I" in pair or len(set(pair)) == 1 for pair in each))
+        found[place : place + 1] = ["".join(max(pair, key="IXYZ".index) for pair in pairs[place])]
+    assert bases(observables, LIMITS) == [basis for basis in found if set(basis) != {"I"}]
+
+
+def test_estimate__thousands_of_observables_and_bases__is_done_in_one_pass_over_the_terms() -> None:
+    """A spec of 1 MiB has room for many more; once each was held against each, which took a minute."""
+    strings = ["".join(letters) for letters in product("XYZ", repeat=8)][:4_000]
+    observables = parse_observables([[[string, 2.0]] for string in strings])
+    names = bases(observables, CircuitLimits(circuits=4_000))
+
+    values, errors = estimate(observables, [(name, {"0" * 7 + str(n % 2): 1}) for n, name in enumerate(names)])
+
+    assert names == strings
+    assert values == [2.0, -2.0] * 2_000
+    assert errors == [0.0] * 4_000
+
+
 def test_bases__terms_that_agree__share_one() -> None:
     assert bases(parse_observables([[["ZZI", 1], ["IZZ", 1], ["XXX", 1]], [["ZIZ", 2], ["IIX", 1]]]), LIMITS) == [
         "ZZZ",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 import threading
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -158,6 +159,57 @@ def test_needed__job_added_meanwhile__waits_until_the_blocks_are_gone(bench):
 
     with bench.keeper.needed() as needed:
         assert spec in needed
+
+
+def test_collect__two_journals_in_one_folder__each_keeps_what_the_others_jobs_need(bench):
+    """A node and a validator of one home share its store."""
+    spec, circuit = bench.put(1)
+    loose, _ = bench.put(2)
+    with closing(Journal(bench.folder / "other.db", **{**IDENTITY, "oracle": "0x" + "44" * 20})) as other:
+        theirs = replace(bench, journal=other)
+        theirs.add(1, spec)
+        result = theirs.seal(1)
+        bench.store.unpin(result)
+    bench.age()
+
+    bench.keeper.collect()  # also what a process needs that is not running just now
+
+    assert all(bench.store.has(cid) for cid in (spec, circuit, result))
+    assert not bench.store.has(loose)
+
+
+def test_needed__job_added_to_the_journal_beside__waits_until_the_blocks_are_gone(bench):
+    spec, _ = bench.put(1)
+    with closing(Journal(bench.folder / "other.db", **IDENTITY)) as other:
+        adding = threading.Thread(target=replace(bench, journal=other).add, args=(1, spec))
+        with bench.keeper.needed() as needed:
+            adding.start()
+            adding.join(0.05)
+            assert adding.is_alive() and not needed
+        adding.join(20)
+
+        with bench.keeper.needed() as needed:
+            assert spec in needed
+
+
+def test_collect__journal_beside_that_is_damaged__drops_nothing_and_says_which(bench):
+    loose, _ = bench.put(2)
+    bench.age()
+    (bench.folder / "other.db").write_bytes(b"no database at all" * 100)
+
+    with pytest.raises(ContentUnavailable, match="other.db.*nothing is dropped"):
+        bench.keeper.collect()
+
+    assert bench.store.has(loose)
+
+
+@pytest.mark.parametrize("left", ["", (Path(__file__).parent / "journal_v1.sql").read_text()], ids=["empty", "first"])
+def test_needed__journal_beside_of_an_earlier_version__is_asked_all_the_same(bench, left):
+    with closing(sqlite3.connect(bench.folder / "other.db")) as db:
+        db.executescript(left)
+
+    with bench.keeper.needed() as needed:
+        assert bool(needed) is bool(left)
 
 
 ACTIONS = [(action, number) for action in ("add", "add", "seal", "close") for number in range(8)]

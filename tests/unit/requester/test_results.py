@@ -335,3 +335,11 @@ def test_check_kind__values_that_were_not_counted__are_found_out(changes, field)
     with pytest.raises(SealError) as caught:
         _check_kind({"runs": [{**HONEST, **changes}]}, quantum)
     assert caught.value.field == field
+
+
+def test_check_kind__values_of_more_circuits_than_openqasm_text_is__are_refused():
+    from oracle.requester.results import _check_kind
+
+    quantum = {"result": "expectation", "format": "openqasm3", "observables": WITNESS}
+    with pytest.raises(SealError, match="OpenQASM text is one circuit, the result has 2"):
+        _check_kind({"runs": [HONEST, HONEST]}, quantum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from oracle.node.journal import JobRow
 from oracle.node.journal import Step as JournalStep
 from oracle.validator.evidence import Examiner
 from oracle.validator.findings import Wrong
+from oracle.validator.journal import ValidatorJournal
 
 CIRCUIT = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[1]; h q[0];'
 BELL = {"wires": 2, "instructions": [["h", [0], []], ["cx", [0, 1], []], ["measure", [0, 1], [0, 1]]]}
@@ -45,7 +47,7 @@ def examined(monkeypatch, delivered, *peers):
     chain = SimpleNamespace(chain_id=31337, deployment=SimpleNamespace(job_escrow=ESCROW))
     store = SimpleNamespace(get=lambda cid, max_bytes: canonical_bytes(BELL))
     here = {"sender": SimpleNamespace(address=VALIDATOR), "config": NodeConfig(), "limits": CircuitLimits()}
-    journal = SimpleNamespace(counts_seen=lambda *_: set())
+    journal = SimpleNamespace(note_counts=lambda *_: None, counts_seen=lambda *_: False)
     examiner = Examiner(SimpleNamespace(chain=chain, store=store, **here), journal)
     document = {"spec": SPEC, "shots": 1_000, "counts": delivered}
     others = {f"0x{number:040x}": counts for number, counts in enumerate(peers, start=1)}
@@ -71,6 +73,43 @@ def examined(monkeypatch, delivered, *peers):
 )
 def test_examine__agreement__rejects_only_what_a_simulation_here_rejects_too(monkeypatch, delivered, peers, outcome):
     assert str(examined(monkeypatch, delivered, *peers).outcome) == outcome
+
+
+def test_examine__copy_judged_while_its_original_is__is_rejected_and_the_original_is_not(monkeypatch, tmp_path):
+    chain = SimpleNamespace(chain_id=31337, deployment=SimpleNamespace(job_escrow=ESCROW))
+    spread = {
+        "wires": 4,
+        "instructions": [*(["h", [n], []] for n in range(4)), ["measure", [0, 1, 2, 3], [0, 1, 2, 3]]],
+    }
+    here = {"sender": SimpleNamespace(address=VALIDATOR), "config": NodeConfig(), "limits": CircuitLimits()}
+    tools = SimpleNamespace(chain=chain, store=SimpleNamespace(get=lambda *_, **__: canonical_bytes(spread)), **here)
+    document = {"spec": SPEC, "shots": 1_000, "counts": {f"{n:04b}": 62 + n % 2 for n in range(16)}}
+    simulated = SimpleNamespace(runs=[], counts={f"{n:04b}": 6_250 for n in range(16)}, clbits=4)
+    spec = SPEC | {"validation": {**SPEC["validation"], "method": "distribution"}}
+    verdicts = {}
+
+    def judge(job_id):
+        steps = [Step(State.COMPLETED, ORACLE, "", 8 + job_id, b"t")]
+        history = JobHistory(job_id, TERMS, 3, State.COMPLETED, result=b"r" * 32, steps=steps)
+        found = examiner.examine(journal.job(job_id), history, seconds_left=100).verdict
+        verdicts[job_id] = {check.name: str(check.outcome) for check in found.checks}["repeat"]
+
+    def run(_):
+        if 1 not in verdicts:  # the copy was opened first, and its original while it is simulated
+            verdicts[1] = ""
+            judge(1)
+        return simulated
+
+    with closing(ValidatorJournal(tmp_path / "v.db", chain_id=31337, escrow=ESCROW, oracle=VALIDATOR)) as journal:
+        for job_id in (1, 2):
+            journal.add_job(job_id, TERMS, 3, b"h" * 32, step=JournalStep.DELIVERED)
+        examiner = Examiner(tools, journal)
+        monkeypatch.setattr(examiner, "_spec", lambda job: spec)
+        monkeypatch.setattr(examiner, "_opened", lambda history, spec: document)
+        monkeypatch.setattr(examiner, "_run", run)
+        judge(2)
+
+    assert verdicts == {1: "accept", 2: "reject"}
 
 
 @pytest.mark.parametrize("method", ["replay", "distribution"])
