@@ -553,8 +553,8 @@ def _mps(analysis: Analysis, shots: int) -> Forecast:
     if probe and not exact:
         code = "truncated"
         text = (
-            f"bond dimension {probe.cap} would throw away a weight of {probe.discarded_weight:.3g}, summed over its gates; "
-            f"at most {NEGLIGIBLE_WEIGHT:g} would pass, and larger bonds were not worth trying"
+            f"bond dimension {probe.cap} would throw away a weight of {probe.discarded_weight:.3g}, summed over the "
+            f"gates; at most {NEGLIGIBLE_WEIGHT:g} would pass, and larger bonds were not worth trying"
         )
     elif not exact and _bound_is_useless(analysis):
         code = "bond_dimension_unknown"
