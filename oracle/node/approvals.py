@@ -59,7 +59,7 @@ class Approvals:
             return known
         asked = replace(request, asked=time.time())
         self._write(asked)
-        event("asks_operator", job=request.job_id, reason=request.causes)
+        event("waits for approval", job=request.job_id, reason=request.causes)
         return asked
 
     def answer(self, job_id: int, approved: bool, note: str = "") -> Request:

@@ -23,7 +23,7 @@ def test_ask__first_time__waits_and_is_remembered_by_others(approvals, tmp_path,
         asked = approvals.ask(ASKED)
         approvals.ask(ASKED)
 
-    assert caplog.messages == ["asks_operator"]
+    assert caplog.messages == ["waits for approval"]
     assert asked.approved is None
     assert Approvals.beside(tmp_path / "journal.db").waiting() == [asked]
 
