@@ -83,7 +83,8 @@ def load_account_from_env_file(path: Path) -> Any:
             raise InputError("others can read it", field=str(path), remedy=f"chmod 600 {path}")
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as err:
-        raise InputError(f"cannot be read ({type(err).__name__})", field=str(path)) from None
+        said = getattr(err, "strerror", None) or "it is no text"
+        raise InputError(f"cannot be read ({said})", field=str(path), remedy="name a file that you can read") from None
     values = [line.split("=", 1)[1].strip() for line in lines if line.startswith("QSCROW_PRIVATE_KEY=")]
     try:
         (value,) = values
@@ -104,7 +105,8 @@ def read_password(path: Path) -> str:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as err:
-        raise InputError(f"cannot be read ({type(err).__name__})", field=str(path)) from None
+        said = getattr(err, "strerror", None) or "it is no text"
+        raise InputError(f"cannot be read ({said})", field=str(path), remedy="name a file that you can read") from None
     return text.splitlines()[0] if text else ""
 
 

@@ -105,7 +105,10 @@ def _reverted(data: Any, err: Exception) -> ChainError:
     if isinstance(data, dict):
         data = data.get("data")
     if not isinstance(data, str) or len(data) < 10:
-        return ChainError(f"the contract refused the call ({' '.join(str(err).split())[:160]})")
+        return ChainError(
+            f"the contract refused the call ({' '.join(str(err).split())[:160]})",
+            remedy="if it is to be Qscrow's, check the deployment file and the chain",
+        )
     from eth_abi import decode
     from eth_abi.exceptions import DecodingError
 

@@ -389,6 +389,10 @@ def objection(
         return "method_not_allowed", f"the operator allows {', '.join(allowed)} only"
     if forecast.code:
         return forecast.code, forecast.text
+    if forecast.memory_bytes > limits.memory_bytes:
+        return "too_much_memory", (
+            f"needs {size(forecast.memory_bytes)} of memory, {size(limits.memory_bytes)} are allowed"
+        )
     if reproducible and forecast.method == STIM:
         return "not_reproducible", (
             "the job has to be repeatable bit for bit, and stim repeats its samples only in the same version on the "
@@ -398,10 +402,6 @@ def objection(
         return "not_reproducible", (
             "the job has to be repeatable by others, who may not have it; if allowed_backends names it, or without "
             "seed, replay and agreement, it would pass"
-        )
-    if forecast.memory_bytes > limits.memory_bytes:
-        return "too_much_memory", (
-            f"needs {size(forecast.memory_bytes)} of memory, {size(limits.memory_bytes)} are allowed"
         )
     return "", ""
 
@@ -553,8 +553,8 @@ def _mps(analysis: Analysis, shots: int) -> Forecast:
     if probe and not exact:
         code = "truncated"
         text = (
-            f"bond dimension {probe.cap} would throw away {probe.discarded_weight:.3g} of the state's weight; at most "
-            f"{NEGLIGIBLE_WEIGHT:g} would pass, and larger bonds were not worth trying"
+            f"bond dimension {probe.cap} would throw away a weight of {probe.discarded_weight:.3g}, summed over the "
+            f"gates; at most {NEGLIGIBLE_WEIGHT:g} would pass, and larger bonds were not worth trying"
         )
     elif not exact and _bound_is_useless(analysis):
         code = "bond_dimension_unknown"

@@ -31,6 +31,11 @@ ConfigFile = Annotated[
 ]
 
 
+def named(account: str | None) -> str:
+    """The option that repeats ``account`` in a command to go on with, as written after it; empty if none was given."""
+    return f" --account {account}" if account else ""
+
+
 def open_chain(settings: Settings) -> ChainClient:
     """The chain behind the configured endpoint, with its contracts checked."""
     from oracle.chain.client import ChainClient, connect, endpoint_name

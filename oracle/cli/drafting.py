@@ -89,11 +89,14 @@ def _rates(text: str) -> dict[str, float]:
     if text.strip() == "none":
         return {}
     pairs = [part.partition("=") for part in text.split(",")]
+    remedy = "write for example one_qubit=0.001,two_qubit=0.01,readout=0.02"
     try:
-        return {name.strip(): float(rate) for name, _, rate in pairs}
+        rates = {name.strip(): float(rate) for name, _, rate in pairs}
     except ValueError:
-        remedy = "write for example one_qubit=0.001,two_qubit=0.01,readout=0.02"
         raise InputError(f"{text[:60]!r} is no list of rates", field="noise", remedy=remedy) from None
+    if len(rates) < len(pairs):
+        raise InputError(f"{text[:60]!r} says one rate twice", field="noise", remedy=remedy)
+    return rates
 
 
 def quote(

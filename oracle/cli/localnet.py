@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from oracle.cli.catalogue import DEFAULT_RPC
 from oracle.cli.output import Json, facts, note, say, show_json
 from oracle.cli.settings import Settings, load_settings
 from oracle.jobs.errors import ChainUnavailable, InputError
@@ -210,6 +211,8 @@ def _announce(state: dict[str, Any], json: bool) -> None:
     contracts = {"JobEscrow": "job_escrow", "OracleRegistry": "oracle_registry", "ResultNFT": "result_nft"}
     facts({name: state[key] for name, key in contracts.items()})
     facts(state["accounts"])
+    if state["url"] != DEFAULT_RPC:
+        say(f"First, in each terminal: export QSCROW_RPC={state['url']}")
     say("Next, in one terminal:  qscrow oracle register --account oracle --stake '1 ether'")
     say("                        qscrow oracle run --account oracle")
     say("and in another:         qscrow init job.yaml")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from oracle.cli import upkeep
-from oracle.cli.context import Account, ConfigFile, PasswordFile, Rpc, open_chain, own_address, party_address
+from oracle.cli.context import Account, ConfigFile, PasswordFile, Rpc, named, open_chain, own_address, party_address
 from oracle.cli.money import withdraw
 from oracle.cli.output import Json, facts, progress, say, show_json, when
 from oracle.cli.roles import (
@@ -51,7 +51,7 @@ def register(
         return show_json({**rows, "stake": str(total), "locked": str(locked), "gas": receipt.gas_used})
     say(f"Registered with a stake of {format_wei(total)}")
     facts(rows)
-    say("Next: qscrow oracle run")
+    say(f"Next: qscrow oracle run{named(account)}")
 
 
 @app.command()
@@ -177,7 +177,7 @@ def rebuild(account: Account = None, rpc: Rpc = None, config: ConfigFile = None,
     jobs = ", ".join(f"{number} {step}" for step, number in report.jobs.items()) or "none"
     facts({name: value for name, value in rows.items() if value is not None} | {"jobs": jobs})
     say("Transactions that were signed and not mined are taken for sent; results not delivered are computed again.")
-    say("Next: qscrow oracle run")
+    say(f"Next: qscrow oracle run{named(account)}")
 
 
 def _answer(job: int | None, approved: bool, comment: str, account: Any, rpc: Any, config: Any, json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli.context import Account, ConfigFile, PasswordFile, Rpc
+from oracle.cli.context import Account, ConfigFile, PasswordFile, Rpc, named
 from oracle.cli.money import withdraw
 from oracle.cli.output import Json, facts, say, show_json
 from oracle.cli.roles import (
@@ -44,7 +44,7 @@ def register(
         return show_json({**rows, "gas": receipt.gas_used})
     say("Registered")
     facts(rows)
-    say("Next: qscrow validator run")
+    say(f"Next: qscrow validator run{named(account)}")
 
 
 @app.command()

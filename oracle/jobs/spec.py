@@ -8,6 +8,7 @@ somebody else wrote and takes nothing that is not exactly that.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -133,6 +134,9 @@ def _fill_noise(quantum: dict[str, Any]) -> None:
 def _check_noise(quantum: Mapping[str, Any], method: str) -> None:
     if "noise" not in quantum:
         return
+    for name, rate in quantum["noise"].items():
+        if not math.isfinite(rate):  # not a number is neither too small nor too large
+            raise InputError(f"{rate} is not a number", field=f"quantum.noise.{name}", remedy="set a rate from 0 up")
     if not Noise.of_spec(quantum):
         raise InputError(
             "asks for none: every rate is 0", field="quantum.noise", remedy="leave it out, or set a rate above 0"

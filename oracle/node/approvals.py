@@ -16,6 +16,7 @@ from pathlib import Path
 
 from oracle.jobs.canonical import parse_json
 from oracle.jobs.errors import InputError, JournalError
+from oracle.node.logs import event
 
 MAX_FILE_BYTES = 16 * 1024
 
@@ -58,6 +59,7 @@ class Approvals:
             return known
         asked = replace(request, asked=time.time())
         self._write(asked)
+        event("waits for approval", job=request.job_id, reason=request.causes)
         return asked
 
     def answer(self, job_id: int, approved: bool, note: str = "") -> Request:

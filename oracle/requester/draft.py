@@ -10,9 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from oracle.circuits.analysis import METHODS
 from oracle.circuits.limits import MAX_VALUE, CircuitLimits
 from oracle.circuits.lint import LintReport
-from oracle.circuits.run import RunRequest
+from oracle.circuits.run import SIMULATOR, RunRequest
 from oracle.content.cid import ipfs_uri
 from oracle.jobs.canonical import digest
 from oracle.jobs.errors import CircuitRejected, InputError
@@ -94,7 +95,20 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     budget = fields.get("budget")
     if budget is None or (isinstance(budget, dict) and "amount" not in budget):
         fields = {**fields, "budget": {**(budget or {}), "amount": "1"}}
-    normalise(fields, requester=did_pkh(1, ZERO_ADDRESS), circuit=ipfs_uri(digest(b"")))
+    spec = normalise(fields, requester=did_pkh(1, ZERO_ADDRESS), circuit=ipfs_uri(digest(b"")))
+    _check_methods(spec["quantum"]["constraints"]["allowed_backends"])
+
+
+def _check_methods(allowed: list[str]) -> None:
+    """A misspelt method would be met by no oracle: said before any money moves."""
+    for name in allowed:
+        simulator, dot, method = name.partition(".")
+        if simulator == SIMULATOR and dot and method not in METHODS:
+            raise InputError(
+                f"{name!r} is no method of the simulator",
+                field="quantum.constraints.allowed_backends",
+                remedy=f"choose from {', '.join(f'{SIMULATOR}.{known}' for known in METHODS)}, or {SIMULATOR} for all",
+            )
 
 
 def _check_width(fields: Mapping[str, Any], report: LintReport) -> None:

@@ -100,7 +100,7 @@ def lines_of(runs: list[dict[str, Any]]) -> Iterator[str]:
     found = list(_told(runs))
     yield from found[:MAX_LINES]
     if len(found) > MAX_LINES:
-        yield f"and {len(found) - MAX_LINES} lines more"
+        yield f"and {len(found) - MAX_LINES} lines more, which --json shows"
 
 
 def check_result(document: Any, receipt: Mapping[str, Any], job: JobHistory, chain: ChainClient) -> None:

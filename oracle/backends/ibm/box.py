@@ -129,7 +129,9 @@ class Box:
         try:
             self._server = ThreadingHTTPServer((host, port), _handler(self))
         except OSError as err:
-            raise InputError(f"port {port} cannot be used ({err.strerror})", field="port") from err
+            raise InputError(
+                f"port {port} cannot be used ({err.strerror})", field="port", remedy="choose another"
+            ) from err
         self._server.daemon_threads = True
         self._work = {name: _Worker(self, device) for name, device in self._devices.items()}
         self._serving = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -416,7 +418,11 @@ class _Device:
         # The client's own look-up builds all of them, which takes seconds.
         known = {getattr(each, "backend_name", None): each for each in vars(fake_provider).values()}
         if not name.startswith("fake_") or name not in known:
-            raise InputError(f"{name[:40]!r} is none of the client's fake backends", field="devices")
+            raise InputError(
+                f"{name[:40]!r} is none of the client's fake backends",
+                field="device",
+                remedy="take for example fake_manila or fake_torino",
+            )
         fake = known[name]()
         folder = Path(fake.dirname)
         self._fake = fake

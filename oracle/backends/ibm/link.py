@@ -343,11 +343,19 @@ def _guarded(work: Callable[[], Any], secrets: list[str]) -> Any:
     except Failure as err:
         kind, text = err.kind, str(err)
     except Exception as err:
-        kind, text = _kind(err), f"{type(err).__name__}: {err}"
+        kind, text = _kind(err), _told(err)
     for secret in secrets:
         text = text.replace(secret, "…")
     text = "".join(c if c.isprintable() else " " for c in _ACCESS_TOKEN.sub("…", text))
     return {"failure": kind, "message": " ".join(text.split())[:_LONGEST_MESSAGE]}
+
+
+def _told(err: BaseException) -> str:
+    """What went wrong; where nobody answered, that, for which the client blames the token."""
+    lost = next((each for each in _chain(err) if isinstance(each, OSError)), None)
+    if type(err).__name__ == "InvalidAccountError" and lost is not None and _kind(err) == UNAVAILABLE:
+        return f"cannot be reached or does not answer as it should ({type(lost).__name__})"
+    return f"{type(err).__name__}: {err}"
 
 
 def _kind(err: BaseException) -> str:

@@ -76,6 +76,7 @@ def test_translated__revert_without_a_known_error__is_a_chain_error(data):
 
     assert not isinstance(refusal, Reverted)
     assert "refused the call" in str(refusal)
+    assert data == "0xdeadbeef" or "check the deployment file and the chain" in refusal.remedy
 
 
 @given(

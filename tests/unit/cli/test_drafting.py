@@ -120,6 +120,8 @@ def test_simulate__noise__is_that_of_the_option_or_the_draft(qscrow, draft):
     [
         ("0.1", "noise: '0.1' is no list of rates; write for example one_qubit=0.001"),
         ("readout=much", "is no list of rates"),
+        ("readout=0.1,readout=0.2", "noise: 'readout=0.1,readout=0.2' says one rate twice; write for example"),
+        ("readout=nan", "quantum.noise.readout: nan is not a number; set a rate from 0 up"),
         ("readout=0.6", "quantum.noise.readout: 0.6 must be at most 0.5"),
         ("readout=0", "quantum.noise: asks for none: every rate is 0"),
     ],

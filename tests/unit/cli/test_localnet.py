@@ -87,6 +87,15 @@ def test_localnet__accounts_exist_already__are_kept_and_funded(home, wallet):
     assert "pauper" in state["accounts"]
 
 
+@pytest.mark.parametrize(("url", "said"), [("http://127.0.0.1:8545", False), ("http://127.0.0.1:20001", True)])
+def test_announce__another_port_than_commands_look_at__says_how_to_name_it(capsys, url, said):
+    parts = ("chain_id", "engine", "job_escrow", "oracle_registry", "result_nft")
+
+    localnet._announce({**dict.fromkeys(parts, "x"), "url": url, "accounts": {}}, json=False)
+
+    assert (f"export QSCROW_RPC={url}" in capsys.readouterr().out) == said
+
+
 @pytest.mark.parametrize("flags", [[], ["--detach"]])
 def test_localnet__port_is_taken__says_so_and_writes_nothing(qscrow, home, flags):
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -15,11 +16,14 @@ def approvals(tmp_path):
     return Approvals.beside(tmp_path / "journal.db")
 
 
-def test_ask__first_time__waits_and_is_remembered_by_others(approvals, tmp_path):
+def test_ask__first_time__waits_and_is_remembered_by_others(approvals, tmp_path, caplog):
     assert approvals.waiting() == []
 
-    asked = approvals.ask(ASKED)
+    with caplog.at_level(logging.INFO):
+        asked = approvals.ask(ASKED)
+        approvals.ask(ASKED)
 
+    assert caplog.messages == ["waits for approval"]
     assert asked.approved is None
     assert Approvals.beside(tmp_path / "journal.db").waiting() == [asked]
 

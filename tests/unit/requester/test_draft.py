@@ -74,6 +74,11 @@ def test_load_draft__no_budget__is_left_to_submitting(tmp_path):
         (DRAFT.replace("budget:", "  shots: 99999999999999999999\nbudget:"), "quantum.shots"),
         (DRAFT.replace("budget:", "  seed: -1\nbudget:"), "quantum.seed"),
         (DRAFT.replace("budget:", "  seed: .nan\nbudget:"), "quantum.seed"),
+        (DRAFT.replace("budget:", "  noise: {readout: .nan}\nbudget:"), "quantum.noise.readout"),
+        (
+            DRAFT.replace("budget:", "  constraints: {allowed_backends: [aer, aer.statevectr]}\nbudget:"),
+            "quantum.constraints.allowed_backends",
+        ),
         (DRAFT + "settlement: {release_on: attestation}", "settlement.release_on"),
         (DRAFT + "job_type: miracle", "job_type"),
     ],

@@ -251,7 +251,7 @@ def test_lines__memory_of_nothing__is_passed_over(world, store, ordered):
 def test_lines__a_thousand_shots__are_cut_and_said_to_be(world, store, ordered):
     lines = list(received(world, store, ordered, runs=[REMEMBERED]).lines())
     assert lines[:2] == ["circuit 0, shot 0: 0", "circuit 0, shot 1: 1"]
-    assert lines[-1] == "and 984 lines more" and len(lines) == 41
+    assert lines[-1] == "and 984 lines more, which --json shows" and len(lines) == 41
 
 
 def test_lines__several_circuits__lead_with_the_most_frequent(world, store, ordered):

@@ -366,6 +366,7 @@ def test_reproducible__seed_or_comparing_validation__is_true(wanted: dict[str, A
         (spec(seed=1), {}, "not_reproducible", "allowed_backends"),
         (spec(method="replay"), {}, "not_reproducible", "others"),
         (spec(seed=1, allowed=("aer.qsim",)), {}, TAKEN, "MiB"),
+        (spec(seed=1), {"active_qubits": 30}, "too_much_memory", "8.0 GiB"),
         (spec(allowed=("aer.statevector",)), {}, "backend_not_allowed", "aer.statevector"),
         (spec(), {"mid_circuit": True}, "mid_circuit", "end"),
         (spec(), {"resets": 1}, "mid_circuit", "resets"),

@@ -22,3 +22,18 @@ def test_guarded__secret_or_control_character_in_an_error__is_cut_out(said):
     assert found["failure"] == UNAVAILABLE
     assert found["message"].startswith("OSError: the service says") and found["message"].endswith("to it")
     assert said not in found["message"] and ACCESS not in found["message"] and found["message"].isprintable()
+
+
+def test_guarded__nobody_answers__does_not_blame_the_token() -> None:
+    from qiskit_ibm_runtime.accounts import InvalidAccountError
+
+    def nobody_listens() -> None:
+        try:
+            raise ConnectionRefusedError("127.0.0.1")
+        except OSError as err:
+            raise InvalidAccountError("Please check that you are using a valid API token.") from err
+
+    answer = _guarded(nobody_listens, [])
+
+    assert answer["failure"] == UNAVAILABLE
+    assert "token" not in answer["message"] and "ConnectionRefusedError" in answer["message"]
