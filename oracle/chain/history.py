@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from oracle.chain.client import ChainClient
 from oracle.chain.contracts import reason_text
 from oracle.chain.events import Event
+from oracle.jobs.amounts import format_wei
 from oracle.jobs.errors import InputError
 from oracle.jobs.states import TAKEN, TERMINAL, State, Tier
-from oracle.jobs.terms import Terms
+from oracle.jobs.terms import ZERO_ADDRESS, Terms
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def _state_changed(job: JobHistory, event: Event) -> None:
 def _promoted(job: JobHistory, event: Event) -> None:
     job.terms = job.terms.promoted_to(event.args["budget"])
     job.state = State.APPROVED
-    _step(job, event, State.APPROVED, event.args["requester"], f"budget {job.terms.budget}")
+    budget = job.terms.budget
+    shown = format_wei(budget) if job.terms.token == ZERO_ADDRESS else budget
+    _step(job, event, State.APPROVED, event.args["requester"], f"budget {shown}")
 
 
 def _delivered(job: JobHistory, event: Event) -> None:

@@ -287,4 +287,5 @@ def _is_angle(value: Any) -> bool:
 
 
 def _refuse(code: str, message: str, remedy: str | None = None) -> NoReturn:
-    raise CircuitRejected(code, message, field="circuit", remedy=remedy)
+    # Of a document that is one circuit the field says already where it is.
+    raise CircuitRejected(code, message.removeprefix("circuit: "), field="circuit", remedy=remedy)

@@ -100,7 +100,7 @@ def parse_spec(data: bytes) -> dict[str, Any]:
 
 def check_spec(spec: Any) -> None:
     """Raise :class:`InputError` for the first field of ``spec`` that is not acceptable."""
-    check_document(spec, "spec")
+    _check_shape(spec)
     if int(spec["budget"]["amount"]) >= 2**96:
         raise InputError("is more than fits 96 bits", field="budget.amount")
     quantum, validation = spec["quantum"], spec["validation"]
@@ -122,6 +122,19 @@ def check_spec(spec: Any) -> None:
             field="settlement.release_on",
             remedy="use delivery with 0, or attestation or challenge with more",
         )
+
+
+def _check_shape(spec: Any) -> None:
+    """Against the schema; what people often write otherwise has a word on how it is meant."""
+    try:
+        check_document(spec, "spec")
+    except InputError as err:
+        field, remedy = err.field or "", err.remedy
+        if field.startswith("quantum.observables"):
+            remedy = 'write a list of observables, each a list of terms: `[[["ZZ", 1.0], ["XI", -0.5]]]`'
+        elif field.startswith("quantum.noise.") and err.message.endswith("of type number"):
+            remedy = "write for example 0.001; YAML reads 1e-3 as text"
+        raise InputError(err.message, field=err.field, remedy=remedy) from None
 
 
 def _fill_noise(quantum: dict[str, Any]) -> None:

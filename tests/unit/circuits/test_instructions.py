@@ -103,6 +103,7 @@ def test_load__every_gate__is_known_with_its_wires_and_angles(name: str) -> None
         with pytest.raises(CircuitRejected) as caught:
             lint(document([broken, END]), JSON, LIMITS)
         assert caught.value.code == "bad_arity"
+        assert str(caught.value).startswith("circuit: instruction 0")
 
 
 def test_load__form_of_the_ideas_author__is_taken() -> None:

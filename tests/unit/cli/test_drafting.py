@@ -278,6 +278,8 @@ REFUSED_DRAFTS = [
     ("shots: 1024", "shotz: 1024", 2, "quantum.shotz: unknown field; did you mean shots?"),
     ("shots: 1024", "shots: -3", 2, "quantum.shots: -3 must be at least 1"),
     ("shots: 1024", "shots: 1.5", 2, "quantum.shots: 1.5 must be of type integer"),
+    ("seed: 7", "noise: {readout: 1e-3}", 2, '"1e-3" must be of type number; write for example 0.001'),
+    ("seed: 7", "observables: [[ZZ, 1]]", 2, '"ZZ" must be of type array; write a list of observables'),
     ("circuit: ghz.qasm", "circuit: job.yaml", 6, "circuit"),
     ("circuit: ghz.qasm", "circuit: ..", 2, "quantum.circuit: .. is not a plain file"),
     ("job_type: smoke_test", "job_type: fun", 2, 'job_type: "fun" is not one of smoke_test'),

@@ -36,6 +36,7 @@ def test_promote__accepted_job__may_run_on_hardware_with_more_budget(qscrow, wal
     history = fetch_job(wallet.chain, accepted)
     assert (history.state, history.terms.budget) == (State.APPROVED, before + 10**15)
     assert f"job {accepted} may run on hardware" in said.out
+    assert history.steps[-1].note == "budget 0.011 ether"
 
 
 def test_promote__simulation_was_reported__is_the_evidence(qscrow, wallet, accepted):
