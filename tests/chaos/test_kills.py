@@ -25,8 +25,20 @@ WRITES = sorted(
     for name, method in inspect.getmembers(Journal, inspect.isfunction)
     if not name.startswith("_") and re.search(r"_transaction\(|INSERT|UPDATE|DELETE", inspect.getsource(method))
 )
-# Writes that this story has no occasion for: they belong to reorganisations, refusals and housekeeping.
-OTHER_STORIES = {"forget", "postpone", "prune", "release", "reopen", "rewind", "start_nonces_at", "together", "want"}
+# Writes that this story has no occasion for: they belong to reorganisations, refusals and housekeeping (``needs`` holds
+# the journal while content goes).
+OTHER_STORIES = {
+    "forget",
+    "needs",
+    "postpone",
+    "prune",
+    "release",
+    "reopen",
+    "rewind",
+    "start_nonces_at",
+    "together",
+    "want",
+}
 FAIL = Point("backend.result", do="reject:circuit_broke", moment="before")
 LIVES = 80
 
